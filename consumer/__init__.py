@@ -1,0 +1,1 @@
+"""Image-URL events in, predictions out. Start reading at `consumer.service`."""

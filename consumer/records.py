@@ -1,0 +1,52 @@
+"""What stands in a topic and what goes to one, without a Kafka client in sight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Headers = tuple[tuple[str, bytes | None], ...]
+"""Record headers in their order; a name may occur twice, a value may be null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as the input topic holds it. ``timestamp_ms`` is -1 where the record has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record that is to be published.
+
+    With a key, the output partition is the one that Java clients choose (murmur2). Without one it is
+    ``keyless_partition`` modulo the number of output partitions, which keeps the source's order.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    keyless_partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that one input record comes to: the messages that are published, or none of them.
+
+    ``kind`` and ``code`` are for the metrics: ``code`` is the failure's, or null.
+    ``reduced`` is what to publish instead when the broker finds a message too large; null when this
+    is already the smallest form.
+    """
+
+    kind: Literal["predicted", "failed", "unreadable"]
+    messages: tuple[Message, ...]
+    code: str | None = None
+    reduced: Outcome | None = None
