@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,17 +37,28 @@ class Message:
     headers: Headers
     keyless_partition: int
 
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """All that one input record comes to: the messages that are published, or none of them.
 
     ``kind`` and ``code`` are for the metrics: ``code`` is the failure's, or null.
-    ``reduced`` is what to publish instead when the broker finds a message too large; null when this
+    ``reduced`` makes what to publish instead when the broker finds a message too large; null when this
     is already the smallest form.
     """
 
     kind: Literal["predicted", "failed", "unreadable"]
     messages: tuple[Message, ...]
     code: str | None = None
-    reduced: Outcome | None = None
+    reduced: Callable[[], Outcome] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of keys, values and headers: what holding and publishing this costs, framing apart."""
+        return sum(message.size for message in self.messages)
