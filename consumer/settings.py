@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from consumer.errors import SettingsError
-from consumer.kafka_settings import FOREIGN as FOREIGN_KAFKA
 from consumer.kafka_settings import KafkaSettings
 
 Network = IPv4Network | IPv6Network
 
-FAMILIES = ("BATCH_", "DEAD_LETTER_", "DELIVERY_", "DRAIN_", "FETCH_", "HTTP_", "IMAGE_", "INPUT_")
-FAMILIES += ("LOG_", "MODEL_", "OUTPUT_", "SCHEMA_REGISTRY_", "STUCK_")
+FAMILIES = (
+    *("BATCH_", "DEAD_LETTER_", "DELIVERY_", "DRAIN_", "FETCH_", "HTTP_", "IMAGE_", "INPUT_", "LOG_"),
+    *("MODEL_", "OUTPUT_", "SCHEMA_REGISTRY_", "STUCK_"),
+)
 """A variable that begins like this is meant for us, so an unknown one is a typing error."""
 
 FOREIGN = frozenset({"HTTP_PROXY"})
@@ -292,6 +293,3 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple | frozenset):
         return ",".join(str(part) for part in (sorted(value) if isinstance(value, frozenset) else value))
     return str(value)
-
-
-__all__ = ["FOREIGN_KAFKA", "KafkaSettings", "Network", "Row", "Settings"]

@@ -1,0 +1,5 @@
+"""From topic to topic: intake, order, publication.
+
+`core` decides and `ledger` keeps the order; both are pure. `source` and `publisher` are the Kafka
+clients around them, `loop` is the thread that turns. Nothing here knows images or models.
+"""

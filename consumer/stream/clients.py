@@ -1,0 +1,141 @@
+"""How our Kafka clients are made: the defaults that the service rests on, and what a user may change.
+
+Everything that `consumer.kafka_settings` lets through wins over the defaults here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
+from consumer.errors import SettingsError
+from consumer.kafka_settings import variable_of
+from consumer.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Config = dict[str, Any]
+
+CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+"""Properties that ``group.protocol=consumer`` refuses: there the broker decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Who this process is to the brokers.
+
+    With a stable name its restart takes over its place in the group (static membership) and its
+    transactions at once. A made-up one is new with every start.
+    """
+
+    name: str
+    stable: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Instance:
+        """The configured name, or a fresh one that no other process has."""
+        if settings.instance_id:
+            return cls(settings.instance_id, stable=True)
+        return cls(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}", stable=False)
+
+
+class Troubles:
+    """The last thing that a client complained about: the reason that its calls do not give.
+
+    A wrong password shows in the error callback only; the call itself just times out.
+    """
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+        self.last: str | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        """librdkafka's ``error_cb``."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self.last is None:
+            self.last = error.str()
+        log.warning("Kafka %s: %s", self._client, error.str())
+
+
+def common(settings: Settings, instance: Instance, kind: str) -> Config:
+    """What each of our clients has."""
+    return {
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        "client.id": f"image-consumer-{instance.name}",
+        "logger": logging.getLogger("librdkafka"),
+        "error_cb": Troubles(kind),
+        "reconnect.backoff.max.ms": 2_000,  # of 10 s: a broker that is back is noticed at once
+    }
+
+
+def consumer_config(settings: Settings, instance: Instance) -> Config:
+    """The consumer of the input topic."""
+    given = settings.kafka.for_consumer()
+    config = common(settings, instance, "consumer") | {
+        "group.id": settings.kafka.group_id,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,  # tells an empty partition from one whose last offsets are markers
+        "allow.auto.create.topics": False,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 10_000,  # of 45 s: the silence after a crash without INSTANCE_ID
+        "heartbeat.interval.ms": 1_000,  # a third of the session at most; also how soon a rebalance is noticed
+        "max.poll.interval.ms": 60_000,  # of 300 s: how long a member that is stuck holds the group up
+        "fetch.wait.max.ms": 100,
+        "queued.max.messages.kbytes": 8 * 1024,  # of 64 MiB: an event is about 200 bytes
+        "topic.metadata.refresh.interval.ms": 30_000,  # of 300 s: how soon a new partition is found
+    }
+    if instance.stable:
+        config["group.instance.id"] = instance.name
+    if given.get("group.protocol", "classic").lower() == "consumer":
+        for name in CLASSIC_ONLY:
+            config.pop(name, None)
+    return config | given
+
+
+def producer_config(settings: Settings, instance: Instance) -> Config:
+    """The producer of outcomes and dead letters; transactional under ``exactly-once``."""
+    config = common(settings, instance, "producer") | {
+        "enable.idempotence": True,
+        "acks": "all",
+        "linger.ms": 1,  # a publication is flushed as a whole, so waiting for company costs latency only
+        "compression.type": "lz4",
+        "message.max.bytes": 2 * 2**20,  # of 1 MB: a dead letter is its event plus headers; brokers decide
+    }
+    given = settings.kafka.for_producer()
+    if settings.delivery == "exactly-once":
+        config["transactional.id"] = f"{settings.kafka.group_id}-{instance.name}"
+        config["transaction.timeout.ms"] = 10_000  # of 60 s: how long a dead instance's outcomes block readers
+    else:
+        config["message.timeout.ms"] = 30_000
+        given = {name: value for name, value in given.items() if not name.startswith("transaction")}
+    return config | given
+
+
+def make_consumer(config: Config) -> Consumer:
+    """A consumer, or a `SettingsError` that names the variable which librdkafka refuses."""
+    try:
+        return Consumer(config)
+    except KafkaException as error:
+        raise _refused(error, config) from None
+
+
+def make_producer(config: Config) -> Producer:
+    """A producer, or a `SettingsError` that names the variable which librdkafka refuses."""
+    try:
+        return Producer(config)
+    except KafkaException as error:
+        raise _refused(error, config) from None
+
+
+def _refused(error: KafkaException, config: Config) -> SettingsError:
+    text = error.args[0].str()
+    named = max((name for name in config if name in text), key=len, default=None)
+    return SettingsError(f"{variable_of(named)} is not accepted: {text}" if named else f"librdkafka refuses: {text}")

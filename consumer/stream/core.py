@@ -1,0 +1,403 @@
+"""The heart of the service as a deterministic state machine.
+
+It is told what happened (assignments, records, finished work, the broker's answers, the time) and
+says what to do next (`StreamCore.actions`). It holds no thread, socket or clock, so the very same
+core runs on Apache Kafka, on the embedded broker and in a simulated world.
+
+::
+
+    assigned ─► received ─► Submit … finished ─► Publish … published ─► released
+                   │  Pause / Resume by what is held            └─ unknown ─► Resolve … resolved
+
+Rules that everything rests on:
+
+- Only the contiguous finished front of a partition is published, and the offset that is committed
+  with it is one past the front.
+- One publication at a time. Its outcomes stay in the ledger until the broker's answer is known; an
+  aborted publication is published again from the ledger, without fetching anything twice.
+- A claim carries the tenure of its partition. Work finished for an earlier tenure is dropped.
+- After every assignment each of its partitions is told pause or resume explicitly: librdkafka keeps
+  a pause across revocation and re-assignment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from consumer.records import Outcome, Record
+from consumer.stream.ledger import Entry, Ledger, Stand
+from consumer.stream.protocol import (
+    Action,
+    Claim,
+    Halt,
+    Pause,
+    Publish,
+    Published,
+    Resolve,
+    Result,
+    Resume,
+    Submit,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the core may hold and how it paces publications.
+
+    Intake stops at a limit and begins again at half of it: a pause throws away what librdkafka has
+    fetched ahead, so it must not happen for every record.
+    """
+
+    in_flight: int = 64
+    """Most events being worked on: each may hold an image."""
+    queued: int = 256
+    """Most events waiting to be worked on."""
+    held_bytes: int = 64 * 2**20
+    """Most bytes of events and outcomes, over all partitions."""
+    held_each: int = 10_000
+    """Most events of one partition between arrival and commit: how far work runs ahead of its front."""
+    publish_outcomes: int = 1_000
+    """Most outcomes in one publication."""
+    publish_bytes: int = 4 * 2**20
+    """Most bytes in one publication, unless a single outcome is larger."""
+    publish_pause_s: float = 0.05
+    """Least time from the end of one publication to the next: outcomes that come singly are published
+    at once, a flood in twenty transactions a second."""
+    retry_pause_s: float = 0.1
+    """Pause after the first failed publication; it doubles from failure to failure, up to 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The event that holds a partition up, and since when (monotonic seconds)."""
+
+    partition: int
+    offset: int
+    since: float
+    stand: Stand
+    record: Record | None
+
+
+class StreamCore:
+    """See the module's text. All times are monotonic seconds, passed in by the caller."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._ledgers: dict[int, Ledger] = {}
+        self._tenure = 0
+        self._queue: deque[Claim] = deque()  # arrival order over all partitions; stale claims are skipped
+        self._queued = 0
+        self._in_flight = 0
+        self._leaving: frozenset[int] = frozenset()
+        self._paused: dict[int, bool | None] = {}  # null: not told since its assignment
+        self._full = False  # hysteresis of the limits over all partitions
+        self._publication: Publish | None = None
+        self._unresolved = False
+        self._asked = False  # a Resolve was given out and not answered
+        self._publish_at = -math.inf
+        self._failures = 0
+        self._stopping = False
+        self._halt: str | None = None
+
+    # ── what happened: partitions ────────────────────────────────────────────────────────────────
+
+    def assigned(self, partitions: Iterable[int]) -> None:
+        """These partitions are ours from now on, beginning at their committed offsets."""
+        for partition in partitions:
+            self._forget(partition)
+            self._tenure += 1
+            self._ledgers[partition] = Ledger(partition, self._tenure)
+            self._paused[partition] = None
+
+    def revoking(self, partitions: Collection[int]) -> None:
+        """These partitions will be taken away: begin nothing new in them, publish what is finished now."""
+        self._leaving = self._leaving | {p for p in partitions if p in self._ledgers}
+
+    def revoked(self, partitions: Iterable[int]) -> list[Claim]:
+        """These partitions are gone; what is not committed is somebody else's to do.
+
+        Returns:
+            The claims that were in flight: their work may be cancelled.
+        """
+        dropped = [claim for partition in partitions for claim in self._forget(partition)]
+        if self._publication and not self._mine(self._publication):
+            self._settle()
+        return dropped
+
+    # ── what happened: events ────────────────────────────────────────────────────────────────────
+
+    def received(self, records: Iterable[Record], now: float) -> None:
+        """These records came out of the topic. Those of a partition that is not ours are dropped."""
+        for record in records:
+            ledger = self._ledgers.get(record.partition)
+            if ledger is None or ledger.accept(record, now) is None:
+                continue
+            self._queue.append(Claim(record.partition, ledger.tenure, record.offset))
+            self._queued += 1
+
+    def finished(self, claim: Claim, outcome: Outcome) -> None:
+        """The work on a claim is done. Work for an earlier tenure is dropped."""
+        ledger = self._of(claim)
+        if ledger is None:
+            return
+        ledger.finish(claim.offset, outcome)
+        self._in_flight -= 1
+
+    # ── what happened: the broker's answers ──────────────────────────────────────────────────────
+
+    def published(self, answer: Published, now: float) -> list[Entry]:
+        """The broker's answer to the publication under way.
+
+        Returns:
+            The entries that were released by it.
+        """
+        publication = self._publication
+        if publication is None:
+            raise ValueError("no publication is under way")
+        if answer.result is Result.UNKNOWN:
+            self._unresolved = True
+            self._pause_after_failure(now)
+            return []
+        self._publication = None
+        if answer.result is Result.COMMITTED:
+            return self._released(publication, publication.offsets, now)
+        if answer.result is Result.FENCED:
+            self._halt = answer.reason or "fenced by a newer instance of the same name"
+            return []
+        for claim in answer.rejected:
+            ledger = self._of(claim)
+            if ledger is not None and not ledger.reduce(claim.offset):
+                self._halt = (
+                    f"the outcome of {claim.partition}-{claim.offset} is too large to publish, even in its "
+                    "smallest form: raise the topics' max.message.bytes"
+                )
+        if not answer.rejected:
+            self._pause_after_failure(now)
+        return []
+
+    def resolved(self, committed: Mapping[int, int] | None, now: float) -> list[Entry]:
+        """What the broker holds as committed after a `Resolve`; null if it could not be asked.
+
+        A publication is one transaction, so it is there as a whole or not at all. It is judged by
+        partition all the same: where the committed offset reached ours, the outcomes are out.
+
+        Returns:
+            The entries that were released by it.
+        """
+        publication = self._publication
+        self._asked = False
+        if committed is None or publication is None:
+            self._pause_after_failure(now)
+            return []
+        self._settle()
+        done = {p: offset for p, offset in publication.offsets.items() if committed.get(p, -1) >= offset}
+        if not done:
+            self._pause_after_failure(now)
+            return []
+        return self._released(publication, done, now)
+
+    def stop(self) -> list[Claim]:
+        """Begin nothing new; what is in flight may finish and be published.
+
+        Returns:
+            The claims in flight.
+        """
+        self._stopping = True
+        self._queue.clear()
+        self._queued = 0
+        return self._claims(Stand.IN_FLIGHT, self._ledgers)
+
+    # ── what to do ───────────────────────────────────────────────────────────────────────────────
+
+    def actions(self, now: float) -> list[Action]:
+        """What is to be done now. Each action is given out once; call again after the next news."""
+        if self._halt is not None:
+            return [Halt(self._halt)]
+        actions: list[Action] = []
+        if not self._leaving:  # inside a revocation only what leaves matters, and its callback must be short
+            actions += self._submissions()
+            actions += self._flow()
+        publish = self._publish(now)
+        if publish is not None:
+            actions.append(publish)
+        return actions
+
+    def due(self, now: float) -> float:
+        """Seconds until `actions` may have something new without any news; infinite if it will not."""
+        waiting = self._unresolved or (self._publication is None and any(self._fronts()))
+        return max(0.0, self._publish_at - now) if waiting else math.inf
+
+    # ── what can be asked ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions that are ours."""
+        return frozenset(self._ledgers)
+
+    @property
+    def in_flight(self) -> int:
+        """Events being worked on."""
+        return self._in_flight
+
+    @property
+    def held(self) -> int:
+        """Events between their arrival and the commit of their outcome."""
+        return sum(len(ledger) for ledger in self._ledgers.values())
+
+    @property
+    def room(self) -> int:
+        """How many records may be taken in now."""
+        if self._stopping:
+            return 0
+        return max(0, self._limits.queued + self._limits.in_flight - self._queued - self._in_flight)
+
+    def busy(self, partitions: Iterable[int] | None = None) -> bool:
+        """Whether any of these partitions (of all) has work in flight or outcomes to publish."""
+        chosen = self._ledgers if partitions is None else partitions
+        ledgers = [self._ledgers[p] for p in chosen if p in self._ledgers]
+        if any(True for ledger in ledgers for _ in ledger.front()):
+            return True
+        return any(entry.stand is Stand.IN_FLIGHT for ledger in ledgers for entry in ledger.entries)
+
+    def next_offset(self, partition: int) -> int | None:
+        """The first offset of a partition that is not committed; null while nothing is held of it."""
+        ledger = self._ledgers.get(partition)
+        return ledger.entries[0].offset if ledger and ledger.entries else None
+
+    def holders(self) -> list[Holder]:
+        """For each partition that holds anything, the event that is first in its way."""
+        found = []
+        for partition, ledger in self._ledgers.items():
+            entry = ledger.holder() or (ledger.entries[0] if ledger.entries else None)
+            if entry:
+                found.append(Holder(partition, entry.offset, entry.arrived, entry.stand, entry.record))
+        return found
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _flow(self) -> list[Action]:
+        """Pause and resume: what each partition should be, against what it was last told."""
+        limits = self._limits
+        held_bytes = sum(ledger.bytes for ledger in self._ledgers.values())
+        if self._full:
+            self._full = self._queued > limits.queued // 2 or held_bytes > limits.held_bytes // 2
+        else:
+            self._full = self._queued >= limits.queued or held_bytes >= limits.held_bytes
+        pause: list[int] = []
+        resume: list[int] = []
+        for partition, ledger in self._ledgers.items():
+            told = self._paused[partition]
+            far = len(ledger) >= (limits.held_each // 2 if told else limits.held_each)
+            want = self._stopping or self._full or far
+            if want is not told:
+                (pause if want else resume).append(partition)
+                self._paused[partition] = want
+        actions: list[Action] = []
+        if pause:
+            actions.append(Pause(tuple(pause)))
+        if resume:
+            actions.append(Resume(tuple(resume)))
+        return actions
+
+    def _submissions(self) -> list[Action]:
+        actions: list[Action] = []
+        while self._queue and self._in_flight < self._limits.in_flight:
+            claim = self._queue.popleft()
+            ledger = self._of(claim)
+            if ledger is None:
+                continue
+            self._queued -= 1
+            self._in_flight += 1
+            actions.append(Submit(claim, ledger.start(claim.offset)))
+        return actions
+
+    def _publish(self, now: float) -> Action | None:
+        if self._unresolved and self._publication:
+            if self._asked or now < self._publish_at:
+                return None
+            self._asked = True
+            return Resolve(tuple(self._publication.offsets))
+        if self._publication or (now < self._publish_at and not self._hurry()):
+            return None
+        publication = self._gather()
+        if publication.claims:
+            self._publication = publication
+            return publication
+        return None
+
+    def _hurry(self) -> bool:
+        """Whether the pause between publications is waived: never after a failure."""
+        return self._failures == 0 and (self._stopping or bool(self._leaving))
+
+    def _gather(self) -> Publish:
+        """The fronts of all partitions, up to the limits of one publication; leaving ones first."""
+        claims: list[Claim] = []
+        outcomes: list[Outcome] = []
+        offsets: dict[int, int] = {}
+        size = 0
+        for ledger in sorted(self._fronts(), key=lambda ledger: ledger.partition not in self._leaving):
+            for entry in ledger.front():
+                if len(claims) >= self._limits.publish_outcomes or (claims and size >= self._limits.publish_bytes):
+                    break
+                assert entry.outcome is not None
+                claims.append(Claim(ledger.partition, ledger.tenure, entry.offset))
+                outcomes.append(entry.outcome)
+                offsets[ledger.partition] = entry.offset + 1
+                size += entry.size
+        return Publish(tuple(claims), tuple(outcomes), offsets)
+
+    def _fronts(self) -> Iterable[Ledger]:
+        """The ledgers with something to release."""
+        return (
+            ledger for ledger in self._ledgers.values() if ledger.entries and ledger.entries[0].stand is Stand.FINISHED
+        )
+
+    def _released(self, publication: Publish, offsets: Mapping[int, int], now: float) -> list[Entry]:
+        self._failures = 0
+        self._publish_at = now + self._limits.publish_pause_s
+        tenures = {claim.partition: claim.tenure for claim in publication.claims}
+        gone: list[Entry] = []
+        for partition, offset in offsets.items():
+            ledger = self._ledgers.get(partition)
+            if ledger is not None and ledger.tenure == tenures[partition]:
+                gone += ledger.release(offset)
+        return gone
+
+    def _settle(self) -> None:
+        """There is no publication under way any more."""
+        self._publication, self._unresolved, self._asked = None, False, False
+
+    def _pause_after_failure(self, now: float) -> None:
+        self._publish_at = now + min(5.0, self._limits.retry_pause_s * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+
+    def _of(self, claim: Claim) -> Ledger | None:
+        """The ledger that a claim belongs to; null if its tenure is over."""
+        ledger = self._ledgers.get(claim.partition)
+        return ledger if ledger is not None and ledger.tenure == claim.tenure else None
+
+    def _mine(self, publication: Publish) -> bool:
+        return any(self._of(claim) is not None for claim in publication.claims)
+
+    def _claims(self, stand: Stand, partitions: Iterable[int]) -> list[Claim]:
+        return [
+            Claim(partition, self._ledgers[partition].tenure, entry.offset)
+            for partition in partitions
+            if partition in self._ledgers
+            for entry in self._ledgers[partition].entries
+            if entry.stand is stand
+        ]
+
+    def _forget(self, partition: int) -> list[Claim]:
+        """Drops a partition's ledger; gives the claims that were in flight."""
+        in_flight = self._claims(Stand.IN_FLIGHT, [partition])
+        ledger = self._ledgers.pop(partition, None)
+        if ledger is not None and not self._stopping:
+            self._queued -= ledger.count(Stand.QUEUED)
+        self._in_flight -= len(in_flight)
+        self._paused.pop(partition, None)
+        self._leaving -= {partition}
+        return in_flight

@@ -1,0 +1,145 @@
+"""The ledger of one partition: work in any order, release in order.
+
+Events enter in offset order, are finished in any order, and leave from the front only, once every
+earlier one has finished. What left is published, and its offset committed, so a commit never passes
+unfinished work. Pure bookkeeping: no clock, no thread, no client.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from consumer.records import Outcome, Record
+
+
+class Stand(Enum):
+    """How far one event is."""
+
+    QUEUED = "queued"
+    IN_FLIGHT = "in flight"
+    FINISHED = "finished"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One event between its arrival and the commit of its outcome. Times are monotonic seconds."""
+
+    offset: int
+    timestamp_ms: int
+    arrived: float
+    record: Record | None
+    """Null once finished: the outcome holds all that is still needed, and outcomes are small."""
+    stand: Stand = Stand.QUEUED
+    outcome: Outcome | None = None
+    size: int = 0
+    """Bytes that the entry holds: of the record's value first, of the outcome's messages later."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The events of one partition during one tenure, from the first that is not committed.
+
+    A tenure is the time from an assignment of the partition to its revocation. Work that is finished
+    in a later tenure than it was begun in is somebody else's: `StreamCore` drops it by the number.
+    """
+
+    partition: int
+    tenure: int
+    entries: deque[Entry] = field(default_factory=deque)
+    bytes: int = 0
+    """Bytes that all entries hold together."""
+    _by_offset: dict[int, Entry] = field(default_factory=dict)
+    _last: int = -1
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def accept(self, record: Record, now: float) -> Entry | None:
+        """Takes an event in; null if this offset, or a later one, was taken in before.
+
+        Offsets rise but may skip: compaction and transaction markers leave gaps.
+        """
+        if record.offset <= self._last:
+            return None
+        self._last = record.offset
+        size = len(record.value or b"") + len(record.key or b"")
+        entry = Entry(record.offset, record.timestamp_ms, now, record, size=size)
+        self.entries.append(entry)
+        self._by_offset[record.offset] = entry
+        self.bytes += size
+        return entry
+
+    def start(self, offset: int) -> Record:
+        """Marks an event as in flight and gives its record."""
+        entry = self._by_offset[offset]
+        if entry.stand is not Stand.QUEUED or entry.record is None:
+            raise ValueError(f"offset {offset} of partition {self.partition} is {entry.stand.value}, not queued")
+        entry.stand = Stand.IN_FLIGHT
+        return entry.record
+
+    def finish(self, offset: int, outcome: Outcome) -> None:
+        """Notes the outcome of an event that is in flight.
+
+        Raises:
+            ValueError: the event is unknown, not begun or finished already; nothing is changed.
+        """
+        entry = self._by_offset.get(offset)
+        if entry is None or entry.stand is not Stand.IN_FLIGHT:
+            stand = "unknown" if entry is None else entry.stand.value
+            raise ValueError(f"offset {offset} of partition {self.partition} is {stand}, not in flight")
+        entry.stand = Stand.FINISHED
+        entry.record = None
+        self._replace(entry, outcome)
+
+    def reduce(self, offset: int) -> bool:
+        """Puts an outcome's reduced form in its place; false if there is none."""
+        entry = self._by_offset[offset]
+        if entry.outcome is None or entry.outcome.reduced is None:
+            return False
+        self._replace(entry, entry.outcome.reduced())
+        return True
+
+    def front(self) -> Iterator[Entry]:
+        """The contiguous run of finished events from the start: what may be released now."""
+        for entry in self.entries:
+            if entry.stand is not Stand.FINISHED:
+                return
+            yield entry
+
+    def release(self, next_offset: int) -> list[Entry]:
+        """Lets go of the front before ``next_offset``, the offset that was committed.
+
+        Raises:
+            ValueError: something before it is not finished; nothing is changed.
+        """
+        leaving = 0
+        for entry in self.entries:
+            if entry.offset >= next_offset:
+                break
+            if entry.stand is not Stand.FINISHED:
+                raise ValueError(
+                    f"offset {entry.offset} of partition {self.partition} is {entry.stand.value}: "
+                    f"{next_offset} must not be committed"
+                )
+            leaving += 1
+        gone = [self.entries.popleft() for _ in range(leaving)]
+        for entry in gone:
+            del self._by_offset[entry.offset]
+            self.bytes -= entry.size
+        return gone
+
+    def holder(self) -> Entry | None:
+        """The first event that is not finished: the one that holds the partition up."""
+        return next((entry for entry in self.entries if entry.stand is not Stand.FINISHED), None)
+
+    def count(self, stand: Stand) -> int:
+        """How many events are that far. Linear: for tests, the rare call and the status page."""
+        return sum(entry.stand is stand for entry in self.entries)
+
+    def _replace(self, entry: Entry, outcome: Outcome) -> None:
+        size = outcome.size
+        self.bytes += size - entry.size
+        entry.outcome, entry.size = outcome, size

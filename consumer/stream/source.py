@@ -1,0 +1,191 @@
+"""The input topic, as the loop sees it: records out, pauses in, assignments through a listener.
+
+A thin layer around confluent-kafka's consumer. All of it belongs to one thread; the listener's
+methods are called inside `Source.poll` and `Source.close`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from confluent_kafka import (
+    OFFSET_INVALID,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from consumer.errors import BrokerError, FatalError
+from consumer.records import Record
+
+log = logging.getLogger(__name__)
+
+FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED}
+FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+
+
+class Listener(Protocol):
+    """Who wants to know about assignments."""
+
+    def assigned(self, partitions: list[int]) -> None:
+        """These partitions are ours from now on."""
+
+    def revoked(self, partitions: list[int]) -> None:
+        """These will be taken away when this returns: the last chance to commit."""
+
+    def lost(self, partitions: list[int]) -> None:
+        """These are gone already: nothing of them can be committed."""
+
+
+class Source:
+    """The input topic. ``consumer`` is configured by `consumer.stream.clients.consumer_config`."""
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._ends: dict[int, int] = {}
+        self._gathered: list[Record] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        """Joins the group; assignments come through the listener from `poll`."""
+
+        def numbers(partitions: Iterable[TopicPartition]) -> list[int]:
+            chosen = [one.partition for one in partitions if one.topic == self._topic]
+            for partition in chosen:
+                self._ends.pop(partition, None)
+            # What was gathered before this change belongs to the tenure that ends with it.
+            self._gathered = [record for record in self._gathered if record.partition not in chosen]
+            return chosen
+
+        self._consumer.subscribe(
+            [self._topic],
+            on_assign=lambda _, partitions: listener.assigned(numbers(partitions)),
+            on_revoke=lambda _, partitions: listener.revoked(numbers(partitions)),
+            on_lost=lambda _, partitions: listener.lost(numbers(partitions)),
+        )
+
+    def poll(self, most: int, timeout_s: float) -> list[Record]:
+        """Up to ``most`` records (at least one), waiting for the first one only.
+
+        Must be called at least every ``max.poll.interval.ms``, also while everything is paused.
+
+        One client call a record, and not ``consume()``: that one may return records of a partition
+        that it revoked and assigned again in the same call, which the ledger could not tell apart.
+
+        Raises:
+            BrokerError: a right is missing.
+            FatalError: this member was fenced, or the client broke.
+        """
+        self._gathered = []
+        message = self._consumer.poll(timeout_s)
+        while message is not None:
+            if not self._is_error(message):
+                self._gathered.append(_record(message))
+                if len(self._gathered) >= most:
+                    break
+            message = self._consumer.poll(0)
+        return self._gathered
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Fetches no more from these partitions; they stay ours as long as `poll` is called."""
+        self._consumer.pause(self._name(partitions))
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Fetches from these partitions again."""
+        self._consumer.resume(self._name(partitions))
+
+    def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, int] | None:
+        """The committed offsets, -1 where there is none; null if the broker does not say.
+
+        Waits for transactions that are being ended, since the consumer reads committed records only.
+        """
+        try:
+            found = self._consumer.committed(self._name(partitions), timeout=timeout_s)
+        except KafkaException as error:
+            log.warning("the committed offsets could not be read: %s", error.args[0].str())
+            return None
+        if any(one.error for one in found):
+            return None
+        return {one.partition: -1 if one.offset == OFFSET_INVALID else one.offset for one in found}
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Commits outside of a transaction, and waits for the answer.
+
+        Raises:
+            KafkaException: it was not committed.
+        """
+        answers = self._consumer.commit(offsets=self.positions(offsets), asynchronous=False)
+        for one in answers or ():
+            if one.error:
+                raise KafkaException(one.error)
+
+    def positions(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
+        """The client's form of partition → offset."""
+        return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+
+    def partitions(self) -> set[int]:
+        """The partitions that are assigned now."""
+        return {one.partition for one in self._consumer.assignment() if one.topic == self._topic}
+
+    def group_metadata(self) -> Any | None:
+        """What fences a zombie's transaction, read afresh each time; null while not in the group.
+
+        Metadata of a member that never joined is accepted by the broker without fencing.
+        """
+        return self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
+
+    def lag(self, partition: int, next_offset: int | None) -> int | None:
+        """Offsets from the first that is not committed to the partition's end; null while unknown.
+
+        ``next_offset`` is that first one, null when nothing is held. Transaction markers take offsets
+        without being events: once everything before the end has been read, an empty ledger means 0.
+        """
+        place = TopicPartition(self._topic, partition)
+        low, high = self._consumer.get_watermark_offsets(place, cached=True)
+        if high < 0:
+            return None
+        if next_offset is None:
+            if self._ends.get(partition, -1) >= high:
+                return 0
+            position = self._consumer.position([place])[0].offset
+            next_offset = position if position >= 0 else low
+        return max(0, int(high) - next_offset)
+
+    def close(self) -> None:
+        """Leaves the group; the listener's ``revoked`` is called for what is still ours."""
+        self._consumer.close()
+
+    def _name(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in partitions]
+
+    def _is_error(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return False
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._ends[message.partition()] = message.offset()
+        elif error.code() in FORBIDDEN:
+            raise BrokerError(f"not authorised to read: {error.str()}; grant Read on the topic and on the group")
+        elif error.code() in FENCED or error.fatal():
+            raise FatalError(f"the consumer cannot go on: {error.str()}")
+        else:
+            log.warning("Kafka consumer: %s", error.str())
+        return True
+
+
+def _record(message: Message) -> Record:
+    kind, timestamp = message.timestamp()
+    return Record(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp_ms=-1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp,
+        key=message.key(),
+        value=message.value(),
+        headers=tuple(message.headers() or ()),
+    )

@@ -1,0 +1,127 @@
+"""The ledger of one partition: any order in, the contiguous front out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.stream.ledger import Ledger, Stand
+from tests.stream.factories import outcome, record
+
+
+def ledger_with(*offsets: int) -> Ledger:
+    ledger = Ledger(partition=0, tenure=1)
+    for offset in offsets:
+        assert ledger.accept(record(offset), now=float(offset))
+        ledger.start(offset)
+    return ledger
+
+
+def front(ledger: Ledger) -> list[int]:
+    return [entry.offset for entry in ledger.front()]
+
+
+def test_nothing_is_released_while_the_first_event_is_unfinished() -> None:
+    ledger = ledger_with(0, 1, 2)
+    ledger.finish(2, outcome())
+    ledger.finish(1, outcome())
+    assert front(ledger) == []
+
+
+def test_the_front_grows_by_all_that_waited_when_the_first_event_finishes() -> None:
+    ledger = ledger_with(0, 1, 2, 3)
+    for offset in (2, 1, 0):
+        ledger.finish(offset, outcome())
+    assert front(ledger) == [0, 1, 2]
+
+
+def test_gaps_between_offsets_are_no_missing_events() -> None:
+    ledger = ledger_with(5, 9, 40)
+    for offset in (40, 5, 9):
+        ledger.finish(offset, outcome())
+    assert front(ledger) == [5, 9, 40]
+
+
+def test_an_offset_that_was_taken_in_before_is_refused() -> None:
+    ledger = ledger_with(3, 4)
+    assert ledger.accept(record(4), now=0.0) is None
+    assert ledger.accept(record(2), now=0.0) is None
+    assert len(ledger) == 2
+
+
+def test_a_commit_past_unfinished_work_is_an_error_and_changes_nothing() -> None:
+    ledger = ledger_with(0, 1, 2)
+    ledger.finish(0, outcome())
+    ledger.finish(2, outcome())
+    with pytest.raises(ValueError, match="offset 1 of partition 0 is in flight: 3 must not be committed"):
+        ledger.release(3)
+    assert len(ledger) == 3
+
+
+def test_an_event_cannot_be_finished_twice() -> None:
+    ledger = ledger_with(0)
+    ledger.finish(0, outcome())
+    with pytest.raises(ValueError, match="finished, not in flight"):
+        ledger.finish(0, outcome())
+
+
+def test_an_event_cannot_be_finished_before_it_was_started() -> None:
+    ledger = Ledger(0, 1)
+    ledger.accept(record(0), now=0.0)
+    with pytest.raises(ValueError, match="queued, not in flight"):
+        ledger.finish(0, outcome())
+
+
+def test_a_finished_event_holds_its_outcome_and_no_longer_its_record() -> None:
+    ledger = Ledger(0, 1)
+    ledger.accept(record(0, value=b"v" * 1000), now=0.0)
+    assert ledger.bytes == 1000
+    ledger.start(0)
+    ledger.finish(0, outcome(size=10))
+    assert ledger.bytes == 10
+    assert ledger.entries[0].record is None
+
+
+def test_the_holder_is_the_first_unfinished_event() -> None:
+    ledger = ledger_with(7, 8)
+    ledger.finish(7, outcome())
+    holder = ledger.holder()
+    assert holder is not None
+    assert (holder.offset, holder.arrived, holder.stand) == (8, 8.0, Stand.IN_FLIGHT)
+
+
+def test_an_outcome_that_is_too_large_gives_way_to_its_reduced_form_once() -> None:
+    ledger = ledger_with(0)
+    ledger.finish(0, outcome(size=5_000, reduced=outcome(size=7)))
+    assert ledger.reduce(0)
+    assert ledger.bytes == 7
+    assert not ledger.reduce(0)
+
+
+@given(
+    offsets=st.lists(st.integers(0, 10_000), unique=True, min_size=1, max_size=60).map(sorted),
+    data=st.data(),
+)
+def test_whatever_the_order_of_completion_every_event_leaves_once_and_in_order(
+    offsets: list[int], data: st.DataObject
+) -> None:
+    ledger = ledger_with(*offsets)
+    finished: set[int] = set()
+    left: list[int] = []
+    order: list[int] = data.draw(st.permutations(offsets))
+    for offset in order:
+        ledger.finish(offset, outcome(str(offset)))
+        finished.add(offset)
+        expected = []
+        for waiting in offsets[len(left) :]:
+            if waiting not in finished:
+                break
+            expected.append(waiting)
+        assert front(ledger) == expected
+        some: int = data.draw(st.integers(0, len(expected)))
+        if some:
+            left += [entry.offset for entry in ledger.release(expected[some - 1] + 1)]
+    left += [entry.offset for entry in ledger.release(offsets[-1] + 1)]
+    assert left == offsets
+    assert (len(ledger), ledger.bytes) == (0, 0)
