@@ -93,7 +93,6 @@ class Health:
         self._beat_at = clock()
         self._moved_at = clock()
         self._in_flight = 0
-        self._finished = 0
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────
 
@@ -115,20 +114,21 @@ class Health:
             self._phase = "stopping"
             self._step = ("stopping", self._clock())
 
-    def beat(self, in_flight: int = 0, finished: int = 0) -> None:
-        """The loop turned once.
+    def beat(self, in_flight: int = 0) -> None:
+        """The loop turned once, with so many events being fetched, decoded or predicted.
 
-        Args:
-            in_flight: events that are being fetched, decoded or predicted. Outcomes that wait for the
-                broker do not belong here: a broker that is away is not stuck work.
-            finished: how many events have finished since the process began, failures included.
+        Outcomes that wait for the broker do not belong to them: a broker that is away is not stuck work.
         """
         with self._lock:
-            now = self._clock()
-            self._beat_at = now
-            if in_flight == 0 or finished != self._finished or self._in_flight == 0:
-                self._moved_at = now
-            self._in_flight, self._finished = in_flight, finished
+            self._beat_at = self._clock()
+            if in_flight == 0 or self._in_flight == 0:
+                self._moved_at = self._beat_at  # nothing to move, or it begins only now
+            self._in_flight = in_flight
+
+    def progressed(self) -> None:
+        """An event in flight finished, well or badly."""
+        with self._lock:
+            self._moved_at = self._clock()
 
     def hold(self, name: str, text: str) -> None:
         """The service is not ready, for a reason called ``name``, until it is released."""

@@ -37,11 +37,11 @@ def running(health: Health) -> Health:
     return health
 
 
-def turn(health: Health, clock: Clock, seconds: int, in_flight: int = 0, finished: int = 0) -> None:
+def turn(health: Health, clock: Clock, seconds: int, in_flight: int = 0) -> None:
     """The loop turns once a second with the same work."""
     for _ in range(seconds):
         clock.now += 1
-        health.beat(in_flight, finished)
+        health.beat(in_flight)
 
 
 def names(health: Health) -> list[str]:
@@ -111,9 +111,10 @@ def test_work_that_never_finishes_is_stuck_although_the_loop_turns(running: Heal
 
 
 def test_work_of_which_some_finishes_now_and_then_is_not_stuck(running: Health, clock: Clock) -> None:
-    for finished in range(10):
-        turn(running, clock, 50, in_flight=7, finished=finished)
+    for _ in range(10):
+        turn(running, clock, 50, in_flight=7)
         assert running.live().ok
+        running.progressed()
 
 
 def test_work_counts_from_when_it_was_taken_in_not_from_the_last_that_finished(running: Health, clock: Clock) -> None:
@@ -122,10 +123,13 @@ def test_work_counts_from_when_it_was_taken_in_not_from_the_last_that_finished(r
     assert running.live().ok
 
 
-def test_an_event_that_comes_and_goes_between_two_turns_counts_as_progress(running: Health, clock: Clock) -> None:
-    turn(running, clock, 59, in_flight=1, finished=0)
-    turn(running, clock, 59, in_flight=1, finished=1)
+def test_an_old_finish_is_no_excuse_for_ever(running: Health, clock: Clock) -> None:
+    turn(running, clock, 30, in_flight=7)
+    running.progressed()
+    turn(running, clock, 60, in_flight=6)
     assert running.live().ok
+    turn(running, clock, 1, in_flight=6)
+    assert not running.live().ok
 
 
 # ── ready ────────────────────────────────────────────────────────────────────────────────────────
