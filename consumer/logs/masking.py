@@ -1,0 +1,90 @@
+"""What must not stand in a log: control characters, secrets, and the private parts of URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote, unquote
+
+from consumer.kafka_settings import SECRET
+from consumer.settings import Settings
+
+MASK: Final = "***"
+
+SHORTEST_SECRET: Final = 4
+"""A shorter one is not looked for: it would be starred out of half the words of the log, and that tells it."""
+
+# Lenient as browsers are: any number of slashes or backslashes, so that no spelling gets past the mask.
+_PARTS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?)([/\\]*)([^/\\]*)(.*)", re.DOTALL)
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^\s:@\[\]]*)(:[0-9]*)?")
+_USER_IN_PATH = re.compile(r"[^/\\@]*:[^/\\@]*@")  # of a URL inside the URL
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, safe for a terminal: what `str.isprintable` denies is written as an escape.
+
+    That is every line break (Unicode's own ones too), tab, escape sequence, C1 control, bidirectional
+    override and lone surrogate.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def mask_url(url: str, limit: int = 200) -> str:
+    """A URL as a log may hold it: no user name or password, no values of the query, no fragment.
+
+    Never raises, whatever the text is: URLs come from strangers. An authority that is no host with a
+    port (such as ``user:pa/ss@host``, a password that was not encoded) hides everything after it.
+    The result has at most ``limit`` characters, all printable.
+    """
+    head, hash_, _ = url.partition("#")
+    head, mark, query = head.partition("?")
+    match = _PARTS.fullmatch(head)
+    assert match is not None, "every part may be empty"
+    scheme, slashes, authority, path = match.groups()
+    user, at, host = authority.rpartition("@")
+    if (slashes or at) and not _HOST_PORT.fullmatch(host):
+        return printable(f"{scheme}{slashes}{MASK}")[:limit]
+    user = MASK if at else ""
+    path = _USER_IN_PATH.sub(f"{MASK}@", path)
+    asked = re.sub(r"[^&;]+", lambda one: _without_value(one[0]), query)
+    told = printable(f"{scheme}{slashes}{user}{at}{host}{path}{mark}{asked}{hash_}{MASK if hash_ else ''}")
+    return told if len(told) <= limit else told[: limit - 1] + "…"
+
+
+def _without_value(parameter: str) -> str:
+    name, sign, _ = parameter.partition("=")
+    return f"{name}={MASK}" if sign else MASK
+
+
+class Secrets:
+    """Stars known secret values out of a text, as they are and as a URL would hold them."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        forms = {form for value in values for form in (value, quote(value, safe=""), quote(value))}
+        # The longest first: one secret may begin like another.
+        told = sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, told))) if told else None
+
+    def mask(self, text: str) -> str:
+        """The text without them."""
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Every secret value among the settings: the API key, Kafka's passwords and keys, the registry's password."""
+    kafka = settings.kafka
+    found = [
+        value
+        for properties in (kafka.common, kafka.consumer_only, kafka.producer_only)
+        for name, value in properties.items()
+        if SECRET.search(name)
+    ]
+    if settings.http_api_key:
+        found.append(settings.http_api_key)
+    registry = re.match(r"https?://[^/:@]*:(?P<password>[^/]*)@", settings.schema_registry_url or "")
+    if registry:
+        found += [registry["password"], unquote(registry["password"])]
+    return found
