@@ -18,6 +18,7 @@ SERVICE = [
     "prometheus-client>=0.26,<1",
     "fastapi>=0.165,<0.166",
     "uvicorn>=0.54,<0.55",
+    "fastapi-swagger==0.4.64",  # Swagger UI 5.34.0 for /docs, the very bytes of npm's swagger-ui-dist
     "pyyaml>=6,<7",
     "rich>=15,<16",  # tables and progress bars
 ]
@@ -28,7 +29,7 @@ EXTRAS = {
     "dev": [
         "pytest>=9,<10",
         "hypothesis>=6.170,<7",
-        "httpx>=0.28,<0.29",  # FastAPI's test client
+        "httpx>=0.28,<0.29",  # asks the ASGI application without a server
         "testcontainers>=4.15,<5",
         "ruff>=0.17,<0.18",
         "mypy>=2.4,<3",

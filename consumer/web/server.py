@@ -1,0 +1,143 @@
+"""The HTTP server, on a thread of its own: signals and the main thread belong to the service."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from consumer.errors import FatalError, SettingsError
+
+WILDCARDS: Final = {"0.0.0.0", "::"}  # noqa: S104 - they are named here, not listened on
+
+START_S: Final = 10.0
+"""How long uvicorn may take to serve on a socket that is open already; it takes milliseconds."""
+
+CLOSING_S: Final = 1.0
+"""What uvicorn needs on top of a stop's budget: its main loop looks up every 100 ms."""
+
+
+class WebServer:
+    """Serves an ASGI application between `start` and `stop`.
+
+    Args:
+        app: the application.
+        host: an address or name to listen on; ``::`` means IPv4 as well.
+        port: the port; 0 takes a free one.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,  # consumer.logs decides
+            access_log=False,  # its lines would hold the URLs that were asked for
+            server_header=False,
+            proxy_headers=False,  # nothing here depends on where a caller says it comes from
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, once it has started."""
+        return self._port
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._thread.is_alive()
+
+    @property
+    def url(self) -> str:
+        """Where a program on this machine reaches it, without a slash at the end."""
+        host = "127.0.0.1" if self._host in WILDCARDS else self._host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def start(self) -> None:
+        """Listens and serves.
+
+        Raises:
+            SettingsError: it cannot listen there.
+        """
+        sockets = listen(self._host, self._port)
+        self._port = sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._run, args=[sockets], name="http", daemon=True)
+        self._thread.start()
+        if not self._server.serving.wait(START_S) or not self._server.started:
+            raise FatalError("the HTTP server did not start; the log has the reason")
+
+    def stop(self, budget_s: float = 5.0) -> None:
+        """Takes no more connections, lets requests under way finish for so long, then cancels them."""
+        # uvicorn reads it when it shuts down, and asyncio takes fractions.
+        self._server.config.timeout_graceful_shutdown = budget_s  # type: ignore[assignment]
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(budget_s + CLOSING_S)
+
+    def _run(self, sockets: list[socket.socket]) -> None:
+        try:
+            self._server.run(sockets)
+        finally:
+            self._server.serving.set()
+
+
+class _Server(uvicorn.Server):
+    """Tells when it serves. Its signal handlers stay away: it does not run on the main thread."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serving.set()
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Open sockets on every address of a host (``localhost`` has two), all on one port.
+
+    Raises:
+        SettingsError: the port is taken, or the host is none of this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SettingsError(f"HTTP_HOST={host} is no address of this machine: {error.strerror}") from None
+    opened: list[socket.socket] = []
+    refused: OSError | None = None
+    for family, address in dict.fromkeys((family, str(address[0])) for family, *_, address in found):
+        try:
+            opened.append(
+                socket.create_server((address, port), family=family, backlog=2048, dualstack_ipv6=address == "::")
+            )
+        except OSError as error:
+            refused = error
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                break
+            continue  # a machine without IPv6 has ::1 among the addresses of localhost all the same
+        port = opened[0].getsockname()[1]
+    if opened and (refused is None or refused.errno not in (errno.EADDRINUSE, errno.EACCES)):
+        return opened
+    for one in opened:
+        one.close()
+    assert refused is not None, "getaddrinfo gives at least one address"
+    raise SettingsError(_why(host, port, refused))
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"HTTP_PORT={port} is taken: another process listens on it at {host}; "
+            "end that one, or choose another port (0 takes a free one)"
+        )
+    if error.errno == errno.EACCES:
+        return f"HTTP_PORT={port} is not allowed to this user: choose one from 1024 on"
+    return f"HTTP_HOST={host} is no address of this machine: {error.strerror}"

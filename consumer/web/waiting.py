@@ -1,0 +1,76 @@
+"""Waiting for an answer: not for ever, not for too many at once, and not for a caller who has left."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from starlette.types import Receive
+
+from consumer.errors import FetchTimeout, Overloaded
+from consumer.events import Answer
+
+Submit = Callable[[str], Future[Answer]]
+"""Begins to answer for a URL; the future holds a `Prediction` or a `Failure`."""
+
+
+class CallerLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Waiting:
+    """Bounds what HTTP callers ask for.
+
+    A place is taken until the work is over, not until its caller has left: else impatient callers could
+    pile up any amount of work.
+
+    Args:
+        places: how many may be worked on at once.
+        deadline_s: how long a caller waits at most.
+    """
+
+    def __init__(self, places: int, deadline_s: float) -> None:
+        self._places = threading.BoundedSemaphore(places)
+        self._deadline_s = deadline_s
+
+    async def answer(self, submit: Submit, url: str, receive: Receive) -> Answer:
+        """Has the URL worked on and waits; ``receive`` is the ASGI channel that tells when the caller leaves.
+
+        Raises:
+            Overloaded: there is no place free, or the service stops.
+            FetchTimeout: the deadline passed.
+            CallerLeft: the caller went away. In all but the first case the work is cancelled.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Overloaded("as many images as the service takes at once are being worked on")
+        try:
+            future = submit(url)
+        except BaseException:
+            self._places.release()
+            raise
+        future.add_done_callback(lambda _: self._places.release())
+
+        answered = asyncio.wrap_future(future)
+        left = asyncio.ensure_future(_left(receive))
+        try:
+            either: set[asyncio.Future[Any]] = {answered, left}
+            await asyncio.wait(either, timeout=self._deadline_s, return_when=asyncio.FIRST_COMPLETED)
+            if answered.cancelled():
+                raise Overloaded("the service is stopping")
+            if answered.done():
+                return answered.result()
+            if left.done():
+                raise CallerLeft
+            raise FetchTimeout(f"there was no answer within {self._deadline_s:g} s")
+        finally:
+            left.cancel()
+            answered.cancel()  # and with it the work, if it has not begun
+
+
+async def _left(receive: Receive) -> None:
+    """Returns when the caller has left; whatever body there was is thrown away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
