@@ -43,7 +43,7 @@ def run(script: str, **environ: str) -> tuple[list[dict[str, Any]], str, int]:
         text=True,
         timeout=30,
         check=False,
-        env=os.environ | environ,
+        env=os.environ | {"PYTHONUNBUFFERED": ""} | environ,  # so that something is held back
     )
     return records(done.stdout), done.stderr, done.returncode
 

@@ -43,8 +43,7 @@ class JsonFormatter(logging.Formatter):
             fields["stack"] = record.stack_info
         for name, value in extras(record).items():
             fields[f"{name}_" if name in fields else name] = value
-        line = json.dumps(_told(fields, self._secrets), allow_nan=False)
-        return line.replace("\x7f", "\\u007f")  # the one control character that JSON leaves as it is
+        return json.dumps(_told(fields, self._secrets), allow_nan=False)
 
 
 class TextFormatter(logging.Formatter):

@@ -28,13 +28,10 @@ from consumer.web.forms import (
     problem,
 )
 from consumer.web.frame import Frame
-from consumer.web.waiting import CallerLeft, Submit, Waiting
+from consumer.web.waiting import Submit, Waiting
 
 LOADING_RETRY_S: Final = 5
 """Retry-After while the model is loading, which takes seconds to a minute."""
-
-CALLER_LEFT_STATUS: Final = 499
-"""nginx's number for a caller who left; nobody reads it but a log."""
 
 DESCRIPTION: Final = """Classifies the image behind a URL, by the same path as the events of the topic.
 
@@ -100,10 +97,7 @@ def create_app(
         submit = predictor()
         if submit is None:
             raise Overloaded("the model is not loaded yet", retry_after_s=LOADING_RETRY_S)
-        try:
-            answer = await waiting.answer(submit, url, request.receive)
-        except CallerLeft:
-            return Response(status_code=CALLER_LEFT_STATUS)
+        answer = await waiting.answer(submit, url, request.receive)
         if isinstance(answer, Failure):
             return _failed(HTTP_STATUS[answer.code], answer.message, answer.code)
         return JSONResponse({"url": url, "predictions": numbers(answer.probabilities)})

@@ -17,10 +17,6 @@ Submit = Callable[[str], Future[Answer]]
 """Begins to answer for a URL; the future holds a `Prediction` or a `Failure`."""
 
 
-class CallerLeft(Exception):
-    """Nobody waits for the answer any more."""
-
-
 class Waiting:
     """Bounds what HTTP callers ask for.
 
@@ -41,8 +37,8 @@ class Waiting:
 
         Raises:
             Overloaded: there is no place free, or the service stops.
-            FetchTimeout: the deadline passed.
-            CallerLeft: the caller went away. In all but the first case the work is cancelled.
+            FetchTimeout: the deadline passed, or the caller left, who will not read it. The work is
+                cancelled as far as it has not begun.
         """
         if not self._places.acquire(blocking=False):
             raise Overloaded("as many images as the service takes at once are being worked on")
@@ -62,12 +58,10 @@ class Waiting:
                 raise Overloaded("the service is stopping")
             if answered.done():
                 return answered.result()
-            if left.done():
-                raise CallerLeft
             raise FetchTimeout(f"there was no answer within {self._deadline_s:g} s")
         finally:
             left.cancel()
-            answered.cancel()  # and with it the work, if it has not begun
+            answered.cancel()  # and with it the work
 
 
 async def _left(receive: Receive) -> None:
