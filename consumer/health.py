@@ -5,8 +5,8 @@ long pause and a slow image leave the loop turning, so none of them is stuck: re
 would not help. Ready means that the model is warm, the group is joined and nobody holds the service
 back; every reason for not being ready has a name.
 
-The stream loop reports; the HTTP endpoint and the watchdog read. All of it is thread-safe, and a call
-takes less than a microsecond or two.
+The stream loop reports; the HTTP endpoint and the watchdog read. All of it is thread-safe, and a report
+takes less than a microsecond.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ meet. Label values come from closed sets and stand at 0 from the start, so that 
 see the first failure of a kind; no label ever holds a URL, a host or anything else out of an event.
 
 Who counts: the stream loop alone sets the gauges and counts outcomes; stages are observed from the
-threads that do the work. Every method is cheap (under a microsecond or two) and thread-safe.
+threads that do the work. Counting takes a few microseconds and is thread-safe.
 """
 
 from __future__ import annotations
