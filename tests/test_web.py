@@ -399,6 +399,17 @@ def test_a_head_answer_over_a_real_connection_has_the_length_and_no_body(app_wit
         assert response.content == b""
 
 
+def test_answers_on_a_kept_connection_do_not_wait_for_the_callers_acknowledgement(app_with: Callable[..., Any]) -> None:
+    with serving(app_with()) as server, requests.Session() as session:
+        session.get(server.url, timeout=5)
+        took = []
+        for _ in range(10):
+            began = time.monotonic()
+            session.get(server.url, timeout=5)
+            took.append(time.monotonic() - began)
+    assert min(took) < 0.03, "a delayed acknowledgement takes 40 ms"
+
+
 def test_a_taken_port_is_told_in_one_line(app_with: Callable[..., Any]) -> None:
     with serving(app_with()) as first:
         with pytest.raises(SettingsError) as caught:
