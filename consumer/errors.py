@@ -161,18 +161,21 @@ class TooManyRedirects(FetchError):
 class HttpStatus(FetchError):
     """The server answered with a status other than 200; ``status`` holds it.
 
+    ``retry_after_s`` is what its Retry-After header asked for, in seconds; null if it did not ask.
+
     Retriable are 408, 425, 429 and 5xx (the contract's list; RFC 9110 calls these transient).
     """
 
     code, http_status = "http_status", 502
 
-    def __init__(self, status: int, *, attempts: int = 1) -> None:
+    def __init__(self, status: int, *, attempts: int = 1, retry_after_s: float | None = None) -> None:
         super().__init__(
             f"the server answered with status {status}",
             retriable=status in {408, 425, 429} or 500 <= status <= 599,
             attempts=attempts,
         )
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class FetchTimeout(FetchError):

@@ -31,11 +31,14 @@ class Entry:
     timestamp_ms: int
     arrived: float
     record: Record | None
-    """Null once finished: the outcome holds all that is still needed, and outcomes are small."""
+    """Null once finished: the outcome holds all that is still needed."""
+    raw: int
+    """Bytes of the record's key and value."""
+    size: int
+    """Bytes that the entry holds: of the record first; later of the outcome's messages, and of the record
+    still as long as the outcome can be reduced, which may need it."""
     stand: Stand = Stand.QUEUED
     outcome: Outcome | None = None
-    size: int = 0
-    """Bytes that the entry holds: of the record's value first, of the outcome's messages later."""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ class Ledger:
             return None
         self._last = record.offset
         size = len(record.value or b"") + len(record.key or b"")
-        entry = Entry(record.offset, record.timestamp_ms, now, record, size=size)
+        entry = Entry(record.offset, record.timestamp_ms, now, record, raw=size, size=size)
         self.entries.append(entry)
         self._by_offset[record.offset] = entry
         self.bytes += size
@@ -140,6 +143,6 @@ class Ledger:
         return sum(entry.stand is stand for entry in self.entries)
 
     def _replace(self, entry: Entry, outcome: Outcome) -> None:
-        size = outcome.size
+        size = outcome.size + (entry.raw if outcome.reduced else 0)
         self.bytes += size - entry.size
         entry.outcome, entry.size = outcome, size

@@ -73,14 +73,17 @@ def test_an_event_cannot_be_finished_before_it_was_started() -> None:
         ledger.finish(0, outcome())
 
 
-def test_a_finished_event_holds_its_outcome_and_no_longer_its_record() -> None:
+def test_a_finished_event_counts_its_outcome_and_its_record_only_if_that_may_still_be_needed() -> None:
     ledger = Ledger(0, 1)
-    ledger.accept(record(0, value=b"v" * 1000), now=0.0)
-    assert ledger.bytes == 1000
-    ledger.start(0)
+    for offset in (0, 1):
+        ledger.accept(record(offset, value=b"v" * 1000), now=0.0)
+        ledger.start(offset)
+    assert ledger.bytes == 2000
     ledger.finish(0, outcome(size=10))
-    assert ledger.bytes == 10
-    assert ledger.entries[0].record is None
+    assert ledger.bytes == 1010
+    ledger.finish(1, outcome(size=10, reduced=outcome(size=1)))
+    assert ledger.bytes == 1020
+    assert [entry.record for entry in ledger.entries] == [None, None]
 
 
 def test_the_holder_is_the_first_unfinished_event() -> None:
@@ -94,6 +97,7 @@ def test_the_holder_is_the_first_unfinished_event() -> None:
 def test_an_outcome_that_is_too_large_gives_way_to_its_reduced_form_once() -> None:
     ledger = ledger_with(0)
     ledger.finish(0, outcome(size=5_000, reduced=outcome(size=7)))
+    assert ledger.bytes == 5_000 + len(b"{}")
     assert ledger.reduce(0)
     assert ledger.bytes == 7
     assert not ledger.reduce(0)

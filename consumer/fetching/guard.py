@@ -1,0 +1,131 @@
+"""The one place where a connection is made: resolve, judge, connect, in this order and only here.
+
+The address is judged at connect time and the socket is connected to that very address, so a name
+that answers differently the next time (DNS rebinding) gains nothing. The name stays for the Host
+header, for SNI and for the certificate. A connection that is used again is one that was judged.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
+
+from consumer.errors import ConnectFailed, TlsFailed, UrlBlocked
+from consumer.fetching.addresses import Address, AddressPolicy
+from consumer.fetching.deadline import Deadline
+from consumer.fetching.resolver import Resolver
+from consumer.fetching.urls import DEFAULT_PORTS, Target
+from consumer.fetching.wire import BoundedSocket
+
+MOST_ADDRESSES = 4
+"""Addresses of one name that are tried, one after the other; all of them are judged."""
+
+
+class Guard:
+    """Makes connections to judged addresses."""
+
+    def __init__(self, policy: AddressPolicy, resolver: Resolver, tls: ssl.SSLContext) -> None:
+        self._policy = policy
+        self._resolver = resolver
+        self._tls = tls
+
+    def connect(self, target: Target, deadline: Deadline) -> BoundedSocket:
+        """A connected socket, TLS included.
+
+        Raises:
+            UrlBlocked: one of the host's addresses may not be connected to; one is enough, for who
+                mixes public and private addresses under a name is up to something.
+            DnsFailed, ConnectFailed, TlsFailed, FetchTimeout: as their names say.
+        """
+        plain = _connect(self._judged(target, deadline), target.port, deadline)
+        if target.scheme == "http":
+            return plain
+        try:
+            plain.settimeout(deadline.remaining())  # of the handshake as a whole, OpenSSL's reads included
+            return self._tls.wrap_socket(plain, server_hostname=target.host)  # type: ignore[return-value]
+        except TimeoutError:
+            raise deadline.passed() from None
+        except ssl.SSLCertVerificationError as error:
+            raise TlsFailed(f"the server's certificate is not accepted: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise TlsFailed("the server does not answer with TLS that we accept") from error
+        except OSError as error:
+            raise ConnectFailed("the connection broke during the TLS handshake") from error
+        finally:
+            plain.close()  # what is left of it: nothing after a successful handshake
+
+    def _judged(self, target: Target, deadline: Deadline) -> Sequence[Address]:
+        if target.address is not None:
+            addresses: list[Address] = [target.address]
+        else:
+            try:
+                addresses = [ip_address(text) for text in self._resolver.addresses(target.host, deadline)]
+            except ValueError:
+                raise UrlBlocked("the host has an address that cannot be judged") from None
+        for address in addresses:
+            self._policy.judge(address)
+        return addresses[:MOST_ADDRESSES]
+
+
+def _connect(addresses: Sequence[Address], port: int, deadline: Deadline) -> BoundedSocket:
+    """Tries each address in turn; each gets its part of the time that is left, the last one all of it."""
+    for left in range(len(addresses), 0, -1):
+        address = addresses[-left]
+        family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+        made = None
+        try:
+            made = BoundedSocket(family, socket.SOCK_STREAM)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made.settimeout(deadline.remaining() / left)
+            made.connect((str(address), port))  # numeric: nothing is resolved here
+        except OSError as error:
+            if made is not None:
+                made.close()
+            if left > 1:
+                continue
+            if isinstance(error, TimeoutError):
+                deadline.remaining()  # raises; only ETIMEDOUT of the kernel's own comes sooner
+            raise ConnectFailed("no connection to the host could be made") from error
+        return made
+    raise AssertionError("a host has at least one address")
+
+
+class Connection(http.client.HTTPConnection):
+    """One HTTP connection to one judged address of one origin.
+
+    From `http.client` and not from urllib3: half the CPU (0.08 instead of 0.15 ms an exchange of
+    49 kB), bounded chunk lines, and no log lines that hold the URL and what the server sent.
+    """
+
+    auto_open = 0  # http.client would connect by itself, past the guard
+    sock: BoundedSocket | None
+
+    def __init__(self, target: Target, guard: Guard) -> None:
+        super().__init__(target.host, target.port)
+        self.default_port = DEFAULT_PORTS[target.scheme]  # which the Host header leaves out
+        self._target = target
+        self._guard = guard
+        self.origin = target.origin
+        self.exchanges = 0
+        """Requests that were answered on it."""
+        self.reusable = False
+        """Whether it may take another request now: the last answer was read to its end."""
+
+    def open(self, deadline: Deadline, allowance: int) -> BoundedSocket:
+        """Connects if it is not connected, and bounds what follows. Raises what `Guard.connect` does."""
+        self.reusable = False
+        if self.sock is None:
+            self.sock = self._guard.connect(self._target, deadline)
+        self.sock.bound(deadline, allowance)
+        return self.sock
+
+    def abort(self) -> None:
+        """Ends whatever another thread does on it."""
+        if (sock := self.sock) is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it has ended by itself

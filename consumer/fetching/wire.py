@@ -1,0 +1,76 @@
+"""Sockets that keep a deadline and count what they receive.
+
+Whatever reads from them, `http.client` here, cannot outlast the first nor exceed the second, in a
+status line, in headers, in chunk sizes, in trailers and in the body alike.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+import certifi
+
+from consumer.fetching.deadline import Deadline
+
+
+class Overrun(Exception):
+    """The server sent more bytes than it was allowed to."""
+
+
+class BoundedSocket(socket.socket):
+    """A connected socket; before each use, `bound` says what holds for it."""
+
+    _deadline: Deadline
+    _allowance: int
+
+    def bound(self, deadline: Deadline, allowance: int) -> None:
+        """From now on nothing blocks past ``deadline``, and ``allowance`` more bytes may come in."""
+        self._deadline = deadline
+        self._allowance = allowance
+
+    def allow_more(self, count: int) -> None:
+        """``count`` bytes more may come in."""
+        self._allowance += count
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As `socket.socket.recv_into`, within the bounds; all reading goes through here.
+
+        Raises:
+            FetchTimeout: the deadline passed.
+            Overrun: more bytes came than are allowed.
+        """
+        self.settimeout(self._deadline.remaining())
+        try:
+            count = super().recv_into(buffer, nbytes or len(buffer), flags)
+        except TimeoutError:
+            raise self._deadline.passed() from None
+        self._allowance -= count
+        if self._allowance < 0:
+            raise Overrun
+        return count
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """As `socket.socket.sendall`, within the deadline.
+
+        Raises:
+            FetchTimeout: the deadline passed.
+        """
+        self.settimeout(self._deadline.remaining())
+        try:
+            super().sendall(data, flags)
+        except TimeoutError:
+            raise self._deadline.passed() from None
+
+
+class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
+    """The same over TLS; `ssl.SSLContext.wrap_socket` makes it."""
+
+
+def tls_context(cafile: str | None = None) -> ssl.SSLContext:
+    """Verifies chain and host name against ``cafile``; if null, against the roots of `certifi`."""
+    context = ssl.create_default_context(cafile=cafile or certifi.where())
+    context.set_alpn_protocols(["http/1.1"])
+    context.sslsocket_class = BoundedTlsSocket
+    return context

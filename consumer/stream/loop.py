@@ -1,0 +1,272 @@
+"""The thread that turns: it tells the core what happened and does what the core says.
+
+`StreamLoop.run` is a loop over `StreamLoop.tick`, which a test may call by itself. The consumer, the
+producer and the core belong to this one thread; finished work reaches it through a queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import Protocol
+
+from consumer.errors import FatalError
+from consumer.health import Health
+from consumer.metrics import Metrics
+from consumer.records import Outcome, Record
+from consumer.stream.core import StreamCore
+from consumer.stream.ledger import Entry
+from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Resume, Submit
+from consumer.stream.publisher import Publisher
+from consumer.stream.source import Source
+
+log = logging.getLogger(__name__)
+
+IDLE_WAIT_S = 0.1
+"""Longest wait for a record while nothing is in flight; a record ends it at once."""
+
+BUSY_WAIT_S = 0.005
+"""Longest wait for finished work before the topic is looked at again: what a new event may wait for the
+loop while others are in flight. 200 turns a second cost about 1 % of a core."""
+
+PUBLISH_BUDGET_S = 8.0
+"""What one publication may take; far less than ``max.poll.interval.ms``, since nothing is polled meanwhile."""
+
+REVOKE_BUDGET_S = 0.5
+"""What a revocation may wait for work in flight: the whole group waits with it, and what is not finished
+costs its next owner a second fetch, no more."""
+
+REPORT_EVERY_S = 1.0
+HELD_LOG_AFTER_S = 30.0
+"""A partition that one event holds up for so long is named in the log, as often as this."""
+
+
+class Work(Protocol):
+    """Who works on records."""
+
+    def submit(self, record: Record) -> Future[Outcome]:
+        """Begins to work on a record; must not block."""
+
+
+class StreamLoop:
+    """Joins the group, and turns until asked to stop.
+
+    Args:
+        topic: the input topic, for the log and the metrics.
+        drain_s: after `stop`, how long work in flight may take.
+        clock: monotonic seconds.
+        now: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        core: StreamCore,
+        source: Source,
+        publisher: Publisher,
+        work: Work,
+        *,
+        topic: str,
+        drain_s: float,
+        metrics: Metrics,
+        health: Health,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._core = core
+        self._source = source
+        self._publisher = publisher
+        self._work = work
+        self._topic = topic
+        self._drain_s = drain_s
+        self._metrics = metrics
+        self._health = health
+        self._clock = clock
+        self._now = now
+        self._finished: SimpleQueue[tuple[Claim, Future[Outcome]]] = SimpleQueue()
+        self._running: dict[Claim, Future[Outcome]] = {}
+        self._stop = Event()
+        self._drain_until: float | None = None
+        self._report_at = 0.0
+        self._held_logged_at = 0.0
+
+    def stop(self) -> None:
+        """Asks the loop to end: from any thread, any number of times."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Turns until `stop`; then drains, commits, and leaves the group.
+
+        Raises:
+            ServiceError: it cannot go on.
+        """
+        self._publisher.start(30.0)
+        self._source.subscribe(self)
+        try:
+            while not self._drained():
+                self.tick()
+        finally:
+            self._publisher.close(1.0)
+            self._source.close()
+
+    def tick(self) -> None:
+        """One turn: finished work in, records in, actions out."""
+        self._health.beat()
+        if self._stop.is_set() and self._drain_until is None:
+            self._begin_to_drain()
+        now = self._clock()
+        due = self._core.due(now)
+        if self._core.in_flight:
+            self._take_finished(min(BUSY_WAIT_S, due))
+            wait = 0.0
+        else:
+            wait = min(IDLE_WAIT_S, due)
+        records = self._source.poll(max(1, self._core.room), wait)
+        now = self._clock()
+        self._core.received(records, now)
+        self._do(self._core.actions(now), PUBLISH_BUDGET_S)
+        if now >= self._report_at:
+            self._report(now)
+
+    # ── the listener of assignments, called inside `Source.poll` and `Source.close` ─────────────
+
+    def assigned(self, partitions: list[int]) -> None:
+        """These partitions are ours from now on."""
+        log.info("assigned partitions %s of %s", sorted(partitions), self._topic)
+        self._core.assigned(partitions)
+        self._changed()
+
+    def revoked(self, partitions: list[int]) -> None:
+        """The last chance to commit: finish and publish what fits the budget, then hand over."""
+        deadline = self._clock() + REVOKE_BUDGET_S
+        self._core.revoking(partitions)
+        while self._core.busy(partitions) and (now := self._clock()) < deadline:
+            self._do(self._core.actions(now), deadline - now)
+            self._take_finished(min(BUSY_WAIT_S, deadline - now))
+        self._drop(self._core.revoked(partitions))
+        log.info("gave up partitions %s of %s", sorted(partitions), self._topic)
+        self._changed()
+
+    def lost(self, partitions: list[int]) -> None:
+        """They belong to somebody else already: drop, commit nothing."""
+        self._drop(self._core.revoked(partitions))
+        log.warning("lost partitions %s of %s: the group went on without this member", sorted(partitions), self._topic)
+        self._changed()
+
+    # ── actions ──────────────────────────────────────────────────────────────────────────────────
+
+    def _do(self, actions: Iterable[Action], budget_s: float) -> None:
+        for action in actions:
+            match action:
+                case Submit(claim, record):
+                    future = self._work.submit(record)
+                    self._running[claim] = future
+                    future.add_done_callback(partial(self._note_finished, claim))
+                case Pause(partitions):
+                    self._source.pause(partitions)
+                case Resume(partitions):
+                    self._source.resume(partitions)
+                case Publish():
+                    self._publish(action, budget_s)
+                case Resolve(partitions):
+                    ready = self._publisher.replace(budget_s)
+                    committed = self._source.committed(partitions, budget_s) if ready else None
+                    self._released(self._core.resolved(committed, self._clock()))
+                case Halt(reason):
+                    raise FatalError(reason)
+
+    def _publish(self, publication: Publish, budget_s: float) -> None:
+        began = self._clock()
+        answer = self._publisher.publish(publication, budget_s)
+        ended = self._clock()
+        self._metrics.observe_stage("publish", ended - began)
+        self._metrics.transactions.labels(_counted(answer.result.value)).inc()
+        if answer.reason:
+            log.warning("%d outcomes were not published: %s", len(publication.claims), answer.reason)
+        self._released(self._core.published(answer, ended))
+
+    def _released(self, entries: list[Entry]) -> None:
+        now = self._now()
+        for entry in entries:
+            assert entry.outcome is not None
+            self._metrics.count(entry.outcome.kind, entry.outcome.code)
+            if entry.timestamp_ms >= 0:
+                self._metrics.event_seconds.observe(max(0.0, now - entry.timestamp_ms / 1000))
+
+    # ── finished work ────────────────────────────────────────────────────────────────────────────
+
+    def _note_finished(self, claim: Claim, future: Future[Outcome]) -> None:
+        """Called on the thread that finished the work."""
+        if not future.cancelled():
+            self._finished.put((claim, future))
+
+    def _take_finished(self, wait_s: float) -> None:
+        """Hands everything that has finished to the core, waiting for the first."""
+        try:
+            claim, future = self._finished.get(timeout=wait_s)
+            while True:
+                self._running.pop(claim, None)
+                self._core.finished(claim, future.result())
+                self._health.progressed()
+                claim, future = self._finished.get_nowait()
+        except Empty:
+            return
+
+    def _drop(self, claims: Iterable[Claim]) -> None:
+        """Spares the fetches of work that nobody waits for any more."""
+        for claim in claims:
+            future = self._running.pop(claim, None)
+            if future is not None:
+                future.cancel()
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────
+
+    def _begin_to_drain(self) -> None:
+        in_flight = self._core.stop()
+        self._drain_until = self._clock() + self._drain_s
+        log.info("stopping: %d events in flight have up to %g s to finish", len(in_flight), self._drain_s)
+
+    def _drained(self) -> bool:
+        if self._drain_until is None:
+            return False
+        if self._core.busy() and self._clock() < self._drain_until:
+            return False
+        left = self._core.in_flight
+        if left:
+            log.warning("%d events did not finish in time: whoever has their partitions next begins them anew", left)
+        self._drop(list(self._running))
+        return True
+
+    # ── what is told ─────────────────────────────────────────────────────────────────────────────
+
+    def _changed(self) -> None:
+        self._metrics.rebalances.inc()
+        self._report_at = 0.0
+
+    def _report(self, now: float) -> None:
+        self._report_at = now + REPORT_EVERY_S
+        core, metrics = self._core, self._metrics
+        metrics.in_flight.set(core.in_flight)
+        metrics.assigned_partitions.set(len(core.partitions))
+        lags = {p: self._source.lag(p, core.next_offset(p)) for p in core.partitions}
+        metrics.set_lags({(self._topic, p): lag for p, lag in lags.items() if lag is not None})
+        holder = min(core.holders(), key=lambda one: one.since, default=None)
+        metrics.set_held_since(holder.since if holder else None)
+        if holder and now - holder.since > HELD_LOG_AFTER_S and now - self._held_logged_at > HELD_LOG_AFTER_S:
+            self._held_logged_at = now
+            log.warning(
+                "partition %d of %s is held up for %.0f s by the event at offset %d, which is %s",
+                holder.partition,
+                self._topic,
+                now - holder.since,
+                holder.offset,
+                holder.stand.value,
+            )
+
+
+def _counted(result: str) -> str:
+    return "unknown" if result == "unknown" else "committed" if result == "committed" else "aborted"

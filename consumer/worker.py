@@ -1,0 +1,56 @@
+"""From a record to its outcome: what the stream asks for, one event at a time.
+
+Reads the event, has the predictor answer for its URL, and encodes what is to be published, so that
+the stream around it moves records and outcomes without knowing what is in them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from consumer.codec import Encoder, decode_event
+from consumer.errors import EventUnreadable
+from consumer.events import Answer, ImageUrl
+from consumer.predictor import Predictor
+from consumer.records import Outcome, Record
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Worker:
+    """Works on records concurrently; ``now_ms`` tells the time in milliseconds since the epoch."""
+
+    def __init__(self, predictor: Predictor, encoder: Encoder, now_ms: Callable[[], int] = _now_ms) -> None:
+        self._predictor = predictor
+        self._encoder = encoder
+        self._now_ms = now_ms
+
+    def submit(self, record: Record) -> Future[Outcome]:
+        """Begins to work on a record.
+
+        Returns:
+            A future of its outcome. Cancelling it spares the fetch if that has not begun.
+        """
+        done: Future[Outcome] = Future()
+        try:
+            event = decode_event(record)
+        except EventUnreadable as error:
+            done.set_result(self._encoder.unreadable(record, error))
+            return done
+        answer = self._predictor.submit(event.url)
+        done.add_done_callback(lambda _: answer.cancel())  # no effect unless `done` was cancelled
+        answer.add_done_callback(lambda _: self._conclude(done, record, event, answer))
+        return done
+
+    def _conclude(self, done: Future[Outcome], record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
+        """Encodes on the thread that has the answer: the stream's own only moves outcomes."""
+        if answer.cancelled() or not done.set_running_or_notify_cancel():
+            return
+        try:
+            done.set_result(self._encoder.outcome(record, event, answer.result(), self._now_ms()))
+        except Exception as error:  # noqa: BLE001 - a bug of ours must end the process, not strand the event
+            done.set_exception(error)

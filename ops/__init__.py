@@ -1,0 +1,1 @@
+"""What surrounds the service: a local Apache Kafka, the image, Prometheus."""

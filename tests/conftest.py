@@ -1,0 +1,80 @@
+"""What every test stands on: a clean environment, the broker, quick tests first.
+
+`kafka` is the broker of the whole run, chosen by `tests.brokers`; `kafka_cluster` has three brokers
+that a test may kill. A test that asks for one of them is marked `kafka` by that. Without any broker
+such tests are skipped with one loud line, and fail where ``CI`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+
+import pytest
+
+from consumer.settings import FAMILIES, Settings
+from ops.local_kafka import LocalKafka, jars
+from tests.brokers import Kafka, NoKafkaError, any_kafka
+
+GIVEN_BROKER = pytest.StashKey[str | None]()
+NO_BROKER = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Takes the service's own variables out of the environment: a developer's shell has no part in a test."""
+    config.stash[GIVEN_BROKER] = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    ours = {field.name.upper() for field in fields(Settings)}
+    for variable in list(os.environ):
+        if variable in ours or variable.startswith(("KAFKA_", *FAMILIES)):
+            del os.environ[variable]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs a broker, and lets the quick tests speak first."""
+    for item in items:
+        if {"kafka", "kafka_cluster"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("kafka")
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, _needs_kafka(item)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line that cannot be overlooked, where the broker's tests did not run."""
+    if reason := config.stash.get(NO_BROKER, None):
+        terminalreporter.write_line(f"NO APACHE KAFKA, so its tests did not run: {reason}", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
+    """Apache Kafka for the whole run."""
+
+    def tell(line: str) -> None:
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print(f"\n{line}", flush=True)
+
+    try:
+        with any_kafka(request.config.stash[GIVEN_BROKER], tell) as chosen:
+            yield chosen
+    except NoKafkaError as error:
+        _without(request, str(error))
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[LocalKafka]:
+    """Three brokers of the module's own, to be killed and brought back. Always local."""
+    if reason := jars.why_not():
+        _without(request, reason)
+    with LocalKafka(brokers=3) as cluster:
+        yield cluster
+
+
+def _needs_kafka(item: pytest.Item) -> bool:
+    return item.get_closest_marker("kafka") is not None
+
+
+def _without(request: pytest.FixtureRequest, reason: str) -> None:
+    request.config.stash[NO_BROKER] = reason
+    if os.environ.get("CI"):
+        pytest.fail(f"CI is set and there is no Apache Kafka: {reason}", pytrace=False)
+    pytest.skip("no Apache Kafka")
