@@ -94,6 +94,16 @@ class KafkaSettings:
         """The consumer group that this instance belongs to."""
         return self.for_consumer().get("group.id", "image-consumer")
 
+    def embedded_at(self, address: str) -> KafkaSettings:
+        """These settings with the embedded broker's address, and what makes it answer quickly.
+
+        Its empty fetches sleep for the whole ``fetch.wait.max.ms``, and its group waits for the whole
+        session of a member that left.
+        """
+        common = dict(self.common) | {"bootstrap.servers": address}
+        quick = {"fetch.wait.max.ms": "10", "session.timeout.ms": "6000"}
+        return KafkaSettings(common, quick | dict(self.consumer_only), self.producer_only)
+
     def for_consumer(self) -> dict[str, str]:
         """What was set for consumers, the narrower variable winning."""
         return {k: v for k, v in self.common.items() if _scopes()[k] in "*C"} | dict(self.consumer_only)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from consumer.errors import EventError, ModelFailed
+from consumer.errors import EventError, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
 from consumer.fetching import Fetcher
 from consumer.imaging import decode_image
@@ -47,13 +47,13 @@ class Predictor:
         input_size: tuple[int, int],
         max_pixels: int,
         concurrency: int,
-        on_stage: Timer = lambda stage, seconds: None,
+        on_stage: Timer | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._batcher = batcher
         self._input_size = input_size
         self._max_pixels = max_pixels
-        self._on_stage = on_stage
+        self._on_stage = on_stage or _untimed
         self._threads = ThreadPoolExecutor(concurrency, "fetch")
         self._urgent = ThreadPoolExecutor(URGENT_THREADS, "fetch-http")
 
@@ -65,7 +65,8 @@ class Predictor:
             cancelled as long as the fetch has not begun.
         """
         answer: Future[Answer] = Future()
-        (self._urgent if urgent else self._threads).submit(self._look, url, urgent, answer)
+        task = (self._urgent if urgent else self._threads).submit(self._look, url, urgent, answer)
+        task.add_done_callback(lambda ended: answer.cancel() if ended.cancelled() else None)  # by `close`
         return answer
 
     def close(self) -> None:
@@ -92,8 +93,12 @@ class Predictor:
         predicted.add_done_callback(partial(_answer, answer, image.info))
 
 
+def _untimed(stage: str, seconds: float) -> None:
+    """Nobody wants to know."""
+
+
 def _answer(answer: Future[Answer], image: ImageInfo, predicted: Future[Probabilities]) -> None:
-    error = predicted.exception()
+    error = Overloaded("the service is stopping") if predicted.cancelled() else predicted.exception()
     answer.set_result(_failure(error) if error else Prediction(predicted.result(), image))
 
 

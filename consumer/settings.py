@@ -257,6 +257,11 @@ class Settings:
                 told = "***" if known.metadata["secret"] else repr(text)
                 raise SettingsError(f"{variable}={told} is not accepted: it takes {error}") from None
         settings = cls(**values)
+        if settings.schema_registry_url is not None:
+            raise SettingsError(
+                "SCHEMA_REGISTRY_URL is set, but this version speaks to no registry: unset it, "
+                "and Avro is in single-object encoding"
+            )
         topics = [settings.input_topic, settings.output_topic, settings.dead_letter_topic]
         if len(set(topics)) < len(topics):
             raise SettingsError(

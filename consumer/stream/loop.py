@@ -21,7 +21,7 @@ from consumer.metrics import Metrics
 from consumer.records import Outcome, Record
 from consumer.stream.core import StreamCore
 from consumer.stream.ledger import Entry
-from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Resume, Submit
+from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Result, Resume, Submit
 from consumer.stream.publisher import Publisher
 from consumer.stream.source import Source
 
@@ -41,7 +41,12 @@ REVOKE_BUDGET_S = 0.5
 """What a revocation may wait for work in flight: the whole group waits with it, and what is not finished
 costs its next owner a second fetch, no more."""
 
+START_BUDGET_S = 30.0
+"""What registering the transactional id may take: a predecessor's transaction is ended first."""
+
 REPORT_EVERY_S = 1.0
+"""How often gauges are set."""
+
 HELD_LOG_AFTER_S = 30.0
 """A partition that one event holds up for so long is named in the log, as often as this."""
 
@@ -104,9 +109,10 @@ class StreamLoop:
         Raises:
             ServiceError: it cannot go on.
         """
-        self._publisher.start(30.0)
-        self._source.subscribe(self)
         try:
+            self._publisher.start(START_BUDGET_S)
+            self._source.subscribe(self)
+            self._health.hold("group", "the group is not joined yet")
             while not self._drained():
                 self.tick()
         finally:
@@ -115,7 +121,7 @@ class StreamLoop:
 
     def tick(self) -> None:
         """One turn: finished work in, records in, actions out."""
-        self._health.beat()
+        self._health.beat(self._core.in_flight)
         if self._stop.is_set() and self._drain_until is None:
             self._begin_to_drain()
         now = self._clock()
@@ -137,6 +143,7 @@ class StreamLoop:
     def assigned(self, partitions: list[int]) -> None:
         """These partitions are ours from now on."""
         log.info("assigned partitions %s of %s", sorted(partitions), self._topic)
+        self._health.release("group")  # with more members than partitions a member has none, and is ready
         self._core.assigned(partitions)
         self._changed()
 
@@ -145,6 +152,7 @@ class StreamLoop:
         deadline = self._clock() + REVOKE_BUDGET_S
         self._core.revoking(partitions)
         while self._core.busy(partitions) and (now := self._clock()) < deadline:
+            self._health.beat(self._core.in_flight)
             self._do(self._core.actions(now), deadline - now)
             self._take_finished(min(BUSY_WAIT_S, deadline - now))
         self._drop(self._core.revoked(partitions))
@@ -155,6 +163,7 @@ class StreamLoop:
         """They belong to somebody else already: drop, commit nothing."""
         self._drop(self._core.revoked(partitions))
         log.warning("lost partitions %s of %s: the group went on without this member", sorted(partitions), self._topic)
+        self._health.hold("group", "this member fell out of the group and joins it again")
         self._changed()
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +193,7 @@ class StreamLoop:
         answer = self._publisher.publish(publication, budget_s)
         ended = self._clock()
         self._metrics.observe_stage("publish", ended - began)
-        self._metrics.transactions.labels(_counted(answer.result.value)).inc()
+        self._metrics.transactions.labels("aborted" if answer.result is Result.FENCED else answer.result.value).inc()
         if answer.reason:
             log.warning("%d outcomes were not published: %s", len(publication.claims), answer.reason)
         self._released(self._core.published(answer, ended))
@@ -266,7 +275,3 @@ class StreamLoop:
                 holder.offset,
                 holder.stand.value,
             )
-
-
-def _counted(result: str) -> str:
-    return "unknown" if result == "unknown" else "committed" if result == "committed" else "aborted"

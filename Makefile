@@ -1,0 +1,55 @@
+# `make` lists the targets. A fresh machine needs Python 3.11 or newer; `make test` needs Java 17 and
+# Maven too, for the Apache Kafka that the tests run on.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for one in python3.11 python3.12 python3.13 python3; do \
+	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: .venv/.service ## the whole system with nothing installed: broker, images, model, a table of answers
+	@$(BIN)/image-consumer demo
+
+.PHONY: test
+test: .venv/.tests ## every test, the quick ones first; fetches an Apache Kafka once if none is given
+	$(BIN)/pytest
+
+.PHONY: lint
+lint: .venv/.tests ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: train
+train: .venv/.service ## trains the shipped model again, from its seed (minutes)
+	$(BIN)/python -m consumer.demo.training
+
+.PHONY: kafka
+kafka: .venv/.service ## an Apache Kafka with our topics to try by hand, until Ctrl-C
+	$(BIN)/python -m ops.local_kafka --topics image-urls:6,image-predictions:6,image-urls.dead-letter:1
+
+.PHONY: clean
+clean: ## removes what was made here: environment, caches, the fetched Kafka
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: an environment is made once, and again when setup.py changes.
+.venv/.service: setup.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found (set PYTHON=…)" >&2; exit 1; }
+	@echo "installing into .venv: TensorFlow is 570 MB, this takes a minute or two, once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.tests: setup.py .venv/.service
+	@echo "installing what the tests need into .venv, once"
+	@$(PIP) install --editable '.[dev,openvino,keras2]'
+	@touch $@

@@ -1,0 +1,173 @@
+"""`image-consumer`: the commands, their options and their exit codes.
+
+Heavy imports (TensorFlow takes seconds) wait until a command needs them, so that ``--help`` and
+``settings`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from consumer import logs
+from consumer.errors import ServiceError
+from consumer.settings import Settings
+
+log = logging.getLogger(__name__)
+
+EXIT_CODES = """exit codes:
+  0 stopped as asked   1 unexpected   2 settings   3 model
+  4 broker: unreachable, not authorised, topic missing
+  5 fatal while running: fenced, too many failures, stuck"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        settings = Settings.from_env(os.environ)
+        return int(options.command(options, settings))
+    except ServiceError as error:
+        print(f"image-consumer: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone: `image-consumer settings | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="image-consumer",
+        description="Image-URL events in, predictions out: exactly once, in order.",
+        epilog=f"""examples:
+  image-consumer demo
+  KAFKA_BOOTSTRAP_SERVERS=kafka:9092 image-consumer check
+  KAFKA_BOOTSTRAP_SERVERS=kafka:9092 MODEL_PATH=./model image-consumer run
+
+{EXIT_CODES}""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "read events, publish outcomes, serve HTTP, until SIGTERM or SIGINT")
+    run.epilog = f"""Settings are environment variables: `image-consumer settings` lists them.
+
+examples:
+  image-consumer run                                    # Kafka at localhost:9092, the shipped model
+  KAFKA_BOOTSTRAP_SERVERS=embedded image-consumer run   # a try-out with a broker of its own
+  DELIVERY=at-least-once FETCH_ALLOW_NETS=10.0.0.0/8 image-consumer run
+
+{EXIT_CODES}"""
+
+    demo = _command(commands, "demo", _demo, "the whole system with nothing installed: broker, images, model, table")
+    demo.add_argument("--events", type=_positive, default=200, metavar="N", help="events to publish (default: 200)")
+    demo.add_argument("--keep-running", action="store_true", help="leave everything up to try by hand, until Ctrl-C")
+    demo.epilog = """examples:
+  image-consumer demo
+  image-consumer demo --events 1000
+  image-consumer demo --keep-running     # prints the commands to try"""
+
+    check = _command(
+        commands, "check", _check, "settings, model, broker, topics, rights: what is wrong, how to mend it"
+    )
+    check.epilog = f"example:\n  KAFKA_BOOTSTRAP_SERVERS=kafka:9092 image-consumer check\n\n{EXIT_CODES}"
+
+    table = _command(commands, "settings", _settings, "every setting: its value now, default and meaning")
+    table.epilog = "example:\n  FETCH_DEADLINE_S=5 image-consumer settings"
+    return parser
+
+
+def _command(commands: object, name: str, call: object, text: str) -> argparse.ArgumentParser:
+    assert isinstance(commands, argparse._SubParsersAction)
+    made = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.set_defaults(command=call)
+    assert isinstance(made, argparse.ArgumentParser)
+    return made
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def asked_to_stop() -> threading.Event:
+    """An event that SIGTERM and SIGINT set. The handlers do nothing else: the main thread acts."""
+    asked = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    return asked
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
+    asked = asked_to_stop()
+    logging_on = logs.configure(settings.log_format, settings.log_level, secrets=logs.secrets_of(settings))
+    from consumer.service import Service  # noqa: PLC0415 - TensorFlow, FastAPI: seconds
+
+    code = 0
+    service = Service(settings)
+    try:
+        service.start()
+        service.wait(asked)
+        log.info("stopped as asked")
+    except ServiceError as error:
+        log.error("%s", error)  # noqa: TRY400 - a line that says what to do, not a trace
+        code = error.exit_code
+    except Exception:
+        log.exception("unexpected: this is a bug")
+        code = 1
+    finally:
+        service.close()
+    logging_on.close()
+    sys.stdout.flush()
+    # Fetches under way may hold their threads for FETCH_DEADLINE_S; whatever they bring is nobody's now.
+    os._exit(code)
+
+
+def _demo(options: argparse.Namespace, settings: Settings) -> int:
+    from consumer.demo.run import run_demo  # noqa: PLC0415 - TensorFlow, FastAPI: seconds
+
+    return run_demo(settings, events=options.events, keep_running=options.keep_running)
+
+
+def _check(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
+    from consumer.check import run_check  # noqa: PLC0415 - TensorFlow: seconds
+
+    return run_check(settings)
+
+
+def _settings(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
+    table = Table("variable", "value", "default", "meaning", box=None, pad_edge=False)
+    for row in settings.rows():
+        style = "bold" if row.changed else ""
+        table.add_row(
+            *(Text(logs.printable(cell), style=style) for cell in (row.variable, row.value, row.default, row.meaning))
+        )
+    console = Console(highlight=False)
+    # Into a pipe, whole lines: a table cut at 80 columns cannot be searched.
+    console.print(table, width=None if console.is_terminal else 220)
+    console.print("Any librdkafka property can be set too: KAFKA_…, KAFKA_CONSUMER_…, KAFKA_PRODUCER_…", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

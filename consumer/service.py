@@ -1,0 +1,252 @@
+"""The service as a whole: what is made in which order, and how it ends.
+
+::
+
+    main thread      signals, the watchdog; makes the rest and waits
+    stream           `StreamLoop`: consumer, core, producer
+    fetch-N          `Predictor`: fetch and decode
+    batcher          the model
+    http             `WebServer`, up from the start, so that /livez answers while the model loads
+
+Start here to read the code: an event's way is `Source` → `StreamCore` → `Worker` → `Predictor` →
+`Fetcher`, `decode_image`, `Batcher` → `Encoder` → `StreamCore` → `Publisher`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import Consumer
+
+from consumer.codec import Encoder
+from consumer.demo.broker import EmbeddedBroker
+from consumer.errors import FatalError
+from consumer.fetching import Fetcher
+from consumer.health import Health, dump_stacks
+from consumer.kafka_settings import EMBEDDED
+from consumer.metrics import Metrics
+from consumer.model import Batcher, Model, load_model, tuned_batching
+from consumer.predictor import Predictor
+from consumer.settings import Settings
+from consumer.stream import clients, preflight
+from consumer.stream.core import Limits, StreamCore
+from consumer.stream.loop import StreamLoop
+from consumer.stream.publisher import PlainPublisher, Publisher, TransactionalPublisher
+from consumer.stream.source import Source
+from consumer.web import WebServer, create_app
+from consumer.worker import Worker
+
+log = logging.getLogger(__name__)
+
+FETCH_CONCURRENCY = 32
+"""Images fetched at the same time unless FETCH_CONCURRENCY says otherwise: with hosts that take 1 s, 32
+images a second; threads that wait cost about 100 kB each."""
+
+WATCH_EVERY_S = 1.0
+STUCK_ENDS_AFTER_S = 30.0
+"""How long after /livez turned to 503 the process ends itself: time for an orchestrator to act first."""
+
+END_MARGIN_S = 4.0
+"""What ending may take beyond DRAIN_S; the process has 5 s."""
+
+
+class Service:
+    """The running service, from `start` to `close`; also a context manager.
+
+    Attributes:
+        settings: the effective ones: with the embedded broker they hold its address.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        # A single image may rightly take as long as its deadline, so stuck is more than that.
+        self.health = Health(max(settings.stuck_after_s, settings.fetch_deadline_s + 5))
+        self._predictor: Predictor | None = None
+        self._model: Model | None = None
+        self._loop: StreamLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._closing = ExitStack()
+        self._web: WebServer | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the HTTP endpoint listens."""
+        assert self._web is not None
+        return self._web.url
+
+    def start(self) -> None:
+        """Makes everything and lets the loop turn. HTTP first, model before group: nothing is polled cold.
+
+        Raises:
+            ServiceError: it cannot start; what was made is given back by `close`.
+        """
+        self._start_web()
+        self.health.starting("reaching the brokers")
+        self._start_embedded()
+        config = clients.consumer_config(self.settings, instance := clients.Instance.of(self.settings))
+        consumer = clients.make_consumer(config)
+        source = Source(consumer, self.settings.input_topic)
+        self._closing.callback(source.close)
+        self._preflight(consumer, config["error_cb"])
+        self.health.starting("loading the model")
+        self._model = load_model(self.settings)
+        self.metrics.set_model(self._model.info)
+        log.info("model %s %s on %s", self._model.info.name, self._model.info.version, self._model.info.backend)
+        self._predictor = self._make_predictor(self._model)
+        worker = Worker(self._predictor, self._make_encoder(self._model))
+        self._loop = StreamLoop(
+            StreamCore(self._limits()),
+            source,
+            self._make_publisher(source, instance),
+            worker,
+            topic=self.settings.input_topic,
+            drain_s=self.settings.drain_s,
+            metrics=self.metrics,
+            health=self.health,
+        )
+        self.health.running()
+        self._thread = threading.Thread(target=self._turn, name="stream", daemon=True)
+        self._thread.start()
+
+    def wait(self, asked: threading.Event) -> None:
+        """Waits until asked to stop, then lets the loop drain; watches that it moves meanwhile.
+
+        Raises:
+            ServiceError: the loop ended by itself, or stands still for good.
+        """
+        assert self._loop is not None
+        assert self._thread is not None
+        looks = 0
+        while self._thread.is_alive() and not asked.wait(WATCH_EVERY_S):
+            # Looks in a row, not a time span: after SIGCONT the first look is at a beat of long ago.
+            looks = 0 if self.health.live().ok else looks + 1
+            if looks == 2:
+                dump_stacks(log, f"stuck: {self.health.live().reason}")
+            if looks * WATCH_EVERY_S >= STUCK_ENDS_AFTER_S:
+                raise FatalError(f"stuck: {self.health.live().reason}")
+        if self._thread.is_alive():
+            self.health.stopping()
+            self._loop.stop()
+            self._thread.join(self.settings.drain_s + END_MARGIN_S)
+            if self._thread.is_alive():
+                raise FatalError("the stream did not end in time")
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Gives everything back, last made first; does not wait for fetches under way."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ── the parts, in the order of the start ─────────────────────────────────────────────────────
+
+    def _start_web(self) -> None:
+        settings = self.settings
+        app = create_app(
+            predictor=lambda: partial(self._predictor.submit, urgent=True) if self._predictor else None,
+            model=lambda: self._model.info if self._model else None,
+            health=self.health,
+            metrics=self.metrics,
+            version=version("image-consumer"),
+            api_key=settings.http_api_key,
+            deadline_s=settings.fetch_deadline_s + 5,
+        )
+        self._web = WebServer(app, settings.http_host, settings.http_port)
+        self._web.start()
+        self._closing.callback(self._web.stop, budget_s=1.0)
+        log.info("HTTP at %s", self._web.url)
+
+    def _start_embedded(self) -> None:
+        if self.settings.kafka.bootstrap_servers != EMBEDDED:
+            return
+        broker = EmbeddedBroker(tuple(preflight.topics_of(self.settings).values()))
+        self._closing.callback(broker.close)
+        address = broker.bootstrap_servers
+        self.settings = replace(self.settings, kafka=self.settings.kafka.embedded_at(address), delivery="at-least-once")
+        log.warning(
+            "embedded broker at %s: a try-out that keeps nothing, at-least-once whatever DELIVERY says; "
+            "other processes reach it with KAFKA_BOOTSTRAP_SERVERS=%s",
+            address,
+            address,
+        )
+
+    def _preflight(self, consumer: Consumer, troubles: clients.Troubles) -> None:
+        brokers = preflight.reach(consumer, troubles, self.settings)
+        counts = {
+            topic: preflight.partitions_of(consumer, topic, variable, self.settings)
+            for variable, topic in preflight.topics_of(self.settings).items()
+        }
+        told = ", ".join(f"{topic} ({count} partitions)" for topic, count in counts.items())
+        log.info("%d brokers at %s: %s", brokers, self.settings.kafka.bootstrap_servers, told)
+
+    def _make_predictor(self, model: Model) -> Predictor:
+        size, wait_s = tuned_batching(self.settings)
+        batcher = Batcher(
+            model.predict,
+            size,
+            wait_s,
+            on_batch=self.metrics.batch_size.observe,
+            on_wait=partial(self.metrics.observe_stage, "wait"),
+            on_predict=partial(self.metrics.observe_stage, "predict"),
+        )
+        self._closing.callback(batcher.close)
+        predictor = Predictor(
+            Fetcher(self.settings),
+            batcher,
+            input_size=model.config.input_size,
+            max_pixels=self.settings.image_max_pixels,
+            concurrency=self._concurrency(),
+            on_stage=self.metrics.observe_stage,
+        )
+        self._closing.callback(predictor.close)
+        return predictor
+
+    def _make_encoder(self, model: Model) -> Encoder:
+        settings = self.settings
+        return Encoder(
+            settings.output_format,
+            input_topic=settings.input_topic,
+            output_topic=settings.output_topic,
+            dead_letter_topic=settings.dead_letter_topic,
+            model=model.info,
+        )
+
+    def _make_publisher(self, source: Source, instance: clients.Instance) -> Publisher:
+        config = clients.producer_config(self.settings, instance)
+        make = partial(clients.make_producer, config)
+        if self.settings.delivery == "at-least-once":
+            return PlainPublisher(make, source)
+        timeout_s = int(config["transaction.timeout.ms"]) / 1000
+        return TransactionalPublisher(make, source, stable_name=instance.stable, transaction_timeout_s=timeout_s)
+
+    def _concurrency(self) -> int:
+        return self.settings.fetch_concurrency or FETCH_CONCURRENCY
+
+    def _limits(self) -> Limits:
+        size, _ = tuned_batching(self.settings)
+        # Every fetch thread busy, one batch in the model, one waiting for it.
+        in_flight = self._concurrency() + 2 * size
+        return Limits(in_flight=in_flight, queued=4 * in_flight)
+
+    def _turn(self) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.run()
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it again
+            self._failure = error

@@ -1,0 +1,102 @@
+"""What can be known about the brokers before the service joins: reachable, topics there, rights granted.
+
+Every finding is a `BrokerError` in one line that says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient
+
+from consumer.errors import BrokerError
+from consumer.settings import Settings
+from consumer.stream.clients import Troubles
+
+REACH_S = 10.0
+"""How long a broker may take to answer at start."""
+
+
+def reach(client: Any, troubles: Troubles, settings: Settings) -> int:
+    """Asks for the cluster's metadata with any client.
+
+    Returns:
+        The number of brokers.
+
+    Raises:
+        BrokerError: nobody answers; names the last thing that the client complained about.
+    """
+    at = settings.kafka.bootstrap_servers
+    try:
+        return len(client.list_topics(timeout=REACH_S).brokers)
+    except KafkaException as error:
+        cause = troubles.last or error.args[0].str()
+        what = "start one, or set KAFKA_BOOTSTRAP_SERVERS"
+        if "uthentication" in cause or "SASL" in cause or "SSL" in cause:
+            what = "check KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_… and KAFKA_SSL_…"
+        raise BrokerError(f"no broker answers at {at} ({cause}): {what}") from None
+
+
+def partitions_of(client: Any, topic: str, variable: str, settings: Settings) -> int:
+    """How many partitions a topic has. ``client`` must be a consumer: a producer's question may make the topic.
+
+    Raises:
+        BrokerError: the topic does not exist, or may not be seen.
+    """
+    try:
+        found = client.list_topics(topic, timeout=REACH_S).topics[topic]
+    except KafkaException as error:
+        raise BrokerError(f"topic {topic!r} could not be looked up: {error.args[0].str()}") from None
+    if found.error is None and found.partitions:
+        return len(found.partitions)
+    at = settings.kafka.bootstrap_servers
+    if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise BrokerError(f"topic {topic!r} may not be seen by this user: grant Describe on it, or set {variable}")
+    raise BrokerError(
+        f"topic {topic!r} does not exist at {at}: set {variable}, or make it, for example with "
+        f"kafka-topics.sh --bootstrap-server {at} --create --topic {topic} --partitions 6"
+    )
+
+
+def topics_of(settings: Settings) -> dict[str, str]:
+    """The variable → the topic that it names."""
+    return {
+        "INPUT_TOPIC": settings.input_topic,
+        "OUTPUT_TOPIC": settings.output_topic,
+        "DEAD_LETTER_TOPIC": settings.dead_letter_topic,
+    }
+
+
+def missing_rights(admin: AdminClient, settings: Settings) -> list[str]:
+    """The rights that this user lacks, in words; empty if nothing is missing.
+
+    Raises:
+        KafkaException: the broker does not say (the embedded one does not know the question).
+    """
+    needed = {
+        settings.input_topic: AclOperation.READ,
+        settings.output_topic: AclOperation.WRITE,
+        settings.dead_letter_topic: AclOperation.WRITE,
+    }
+    missing = []
+    answers = admin.describe_topics(
+        TopicCollection(list(needed)), include_authorized_operations=True, request_timeout=REACH_S
+    )
+    for topic, answer in answers.items():
+        if needed[topic] not in (answer.result().authorized_operations or [needed[topic]]):
+            missing.append(f"{needed[topic].name.title()} on topic {topic!r}")
+    group = settings.kafka.group_id
+    answer = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=REACH_S)[group]
+    try:
+        described = answer.result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return missing  # a group that nobody joined yet: brokers from 4.0 on say so
+        if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return [*missing, f"Read on group {group!r}"]
+        raise
+    known = described.state is not ConsumerGroupState.DEAD and described.authorized_operations
+    if known and AclOperation.READ not in described.authorized_operations:
+        missing.append(f"Read on group {group!r}")
+    return missing
