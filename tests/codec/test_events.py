@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 import pytest
@@ -60,7 +61,7 @@ def test_null_means_missing() -> None:
 def test_the_id_is_the_values_own_else_the_headers_else_made_of_the_coordinates(
     own: str | None, headers: list[bytes | None], expected: str, output_format: Literal["avro", "json"]
 ) -> None:
-    fields = {"event_id": own, "url": "u", "requested_at": None, "attributes": {}}
+    fields: dict[str, object] = {"event_id": own, "url": "u", "requested_at": None, "attributes": {}}
     value = avro.encode(IMAGE_URL, fields) if output_format == "avro" else json.dumps(fields).encode()
     assert decode_event(record(value, *(("ce_id", header) for header in headers))).event_id == expected
 
@@ -177,18 +178,15 @@ def test_a_damaged_event_is_another_event_or_unreadable_and_nothing_else(
 ) -> None:
     try:
         read = decode_event(record(mutate(encode_event(event, output_format))))
-    except EventUnreadable as error:
-        assert str(error).isprintable()
-    else:
-        assert decode_event(record(encode_event(read, output_format))) == read
+    except EventUnreadable:
+        return
+    assert decode_event(record(encode_event(read, output_format))) == read
 
 
-@given(value=st.binary(max_size=200).map(lambda body: avro_value(body)) | st.binary(max_size=50))
+@given(value=st.binary(max_size=200).map(avro_value) | st.binary(max_size=50))
 def test_noise_is_an_event_or_unreadable_and_nothing_else(value: bytes) -> None:
-    try:
+    with suppress(EventUnreadable):
         decode_event(record(value))
-    except EventUnreadable as error:
-        assert str(error).isprintable()
 
 
 def test_the_avro_of_other_writers_may_use_blocks_with_sizes() -> None:
