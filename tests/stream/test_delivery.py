@@ -1,0 +1,252 @@
+"""The loop on a real Apache Kafka: one outcome for every event, in order, through stops and rebalances."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+
+from consumer.health import Health
+from consumer.metrics import Metrics
+from consumer.records import Message, Outcome, Record
+from consumer.settings import Settings
+from consumer.stream import clients
+from consumer.stream.core import Limits, StreamCore
+from consumer.stream.loop import StreamLoop
+from consumer.stream.publisher import PlainPublisher, Publisher, TransactionalPublisher
+from consumer.stream.source import Source
+from tests.brokers import Kafka
+
+PARTITIONS = 3
+
+
+class ShuffledWork:
+    """Echoes each event after a random short while, so that events finish in any order."""
+
+    def __init__(self, topic: str, seed: int, longest_s: float = 0.02) -> None:
+        self._topic = topic
+        self._random = random.Random(seed)
+        self._longest_s = longest_s
+        self._threads = ThreadPoolExecutor(16)
+
+    def submit(self, record: Record) -> Future[Outcome]:
+        pause = self._random.uniform(0, self._longest_s)
+        return self._threads.submit(self._echo, record, pause)
+
+    def _echo(self, record: Record, pause: float) -> Outcome:
+        threading.Event().wait(pause)  # work that takes time, as a fetch does
+        return Outcome("predicted", (Message(self._topic, record.key, record.value, (), record.partition),))
+
+
+class Member:
+    """One instance of the loop on a thread of its own."""
+
+    def __init__(self, settings: Settings, work: ShuffledWork) -> None:
+        instance = clients.Instance.of(settings)
+        consumer = clients.make_consumer(clients.consumer_config(settings, instance))
+        source = Source(consumer, settings.input_topic)
+        self.metrics = Metrics()
+        self.loop = StreamLoop(
+            StreamCore(Limits(in_flight=32)),
+            source,
+            publisher(settings, source, instance),
+            work,
+            topic=settings.input_topic,
+            drain_s=10.0,
+            metrics=self.metrics,
+            health=Health(60.0),
+        )
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.loop.stop()
+        self.thread.join(20.0)
+        assert not self.thread.is_alive()
+        if self.error:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            self.loop.run()
+        except BaseException as error:  # noqa: BLE001 - raised again by `stop`
+            self.error = error
+
+
+def publisher(settings: Settings, source: Source, instance: clients.Instance) -> Publisher:
+    def make() -> Producer:
+        return clients.make_producer(clients.producer_config(settings, instance))
+
+    if settings.delivery == "at-least-once":
+        return PlainPublisher(make, source)
+    return TransactionalPublisher(make, source, stable_name=instance.stable, transaction_timeout_s=10.0)
+
+
+class Stage:
+    """Topics of a test's own, what was published to them, and what a subscriber sees."""
+
+    def __init__(self, kafka: Kafka, delivery: str, **more: str) -> None:
+        self.input = kafka.unique_topic("in", PARTITIONS)
+        self.output = kafka.unique_topic("out", PARTITIONS)
+        self._bootstrap = kafka.bootstrap_servers
+        self.settings = Settings.from_env(
+            {
+                "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+                "KAFKA_GROUP_ID": f"group-{uuid.uuid4()}",
+                "INPUT_TOPIC": self.input,
+                "OUTPUT_TOPIC": self.output,
+                "DELIVERY": delivery,
+                **more,
+            }
+        )
+        self.published: list[tuple[bytes, bytes]] = []
+
+    def publish(self, count: int) -> None:
+        producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 1})
+        for _ in range(count):
+            number = len(self.published)
+            key, value = b"key-%d" % (number % 17), b"%d" % number
+            producer.produce(self.input, key=key, value=value)
+            self.published.append((key, value))
+        assert producer.flush(20) == 0
+
+    @contextmanager
+    def reader(self, isolation: str = "read_committed") -> Iterator[Callable[[], list[Message]]]:
+        """Gives a function that reads what has come since; reads from the topic's beginning."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": f"reader-{uuid.uuid4()}",
+                "isolation.level": isolation,
+                "enable.auto.commit": False,
+            }
+        )
+        consumer.assign([TopicPartition(self.output, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+
+        def read() -> list[Message]:
+            found = []
+            while (message := consumer.poll(0.2)) is not None:
+                if message.error() is None:
+                    found.append(Message(self.output, message.key(), message.value(), (), message.partition()))
+                else:
+                    assert message.error().code() == KafkaError._PARTITION_EOF
+            return found
+
+        try:
+            yield read
+        finally:
+            consumer.close()
+
+    def outcomes(self, at_least: int, within_s: float = 60.0) -> list[Message]:
+        """Everything in the output topic, once there is enough of it, and nothing more comes."""
+        deadline = time.monotonic() + within_s
+        with self.reader() as read:
+            found: list[Message] = []
+            while len(found) < at_least and time.monotonic() < deadline:
+                found += read()
+            return found + read()
+
+    def committed(self) -> int:
+        """The committed offsets of all partitions, added up."""
+        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": self.settings.kafka.group_id})
+        offsets = consumer.committed([TopicPartition(self.input, p) for p in range(PARTITIONS)], timeout=10)
+        consumer.close()
+        return sum(max(0, one.offset) for one in offsets)
+
+
+def assert_each_once_and_in_order(stage: Stage, outcomes: list[Message]) -> None:
+    counts = Counter(message.value for message in outcomes)
+    lost = [value for _, value in stage.published if not counts[value]]
+    doubled = [value for value, count in counts.items() if count > 1]
+    assert (lost, doubled) == ([], [])
+    assert by_key(outcomes) == by_key_of(stage)
+
+
+def by_key(outcomes: list[Message]) -> dict[bytes | None, list[bytes | None]]:
+    found: dict[bytes | None, list[bytes | None]] = {}
+    for message in outcomes:
+        found.setdefault(message.key, []).append(message.value)
+    return found
+
+
+def by_key_of(stage: Stage) -> dict[bytes | None, list[bytes | None]]:
+    return by_key([Message(stage.input, key, value, (), 0) for key, value in stage.published])
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_every_event_has_one_outcome_in_order_through_a_stop_and_a_restart(kafka: Kafka, delivery: str) -> None:
+    stage = Stage(kafka, delivery)
+    stage.publish(600)
+    first = Member(stage.settings, ShuffledWork(stage.output, seed=1))
+    stage.outcomes(at_least=100)
+    first.stop()
+    stage.publish(200)
+    second = Member(stage.settings, ShuffledWork(stage.output, seed=2))
+    outcomes = stage.outcomes(at_least=800)
+    second.stop()
+    assert_each_once_and_in_order(stage, outcomes)
+    assert stage.committed() == 800 if delivery == "at-least-once" else stage.committed() >= 800
+
+
+@pytest.mark.parametrize("assignor", ["cooperative-sticky", "range", "consumer protocol"])
+def test_members_that_join_and_leave_lose_and_double_nothing(kafka: Kafka, assignor: str) -> None:
+    new_protocol = {"KAFKA_GROUP_PROTOCOL": "consumer"}
+    classic = {"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": assignor}
+    stage = Stage(kafka, "exactly-once", **(new_protocol if assignor == "consumer protocol" else classic))
+    stage.publish(900)
+    first = Member(stage.settings, ShuffledWork(stage.output, seed=1))
+    stage.outcomes(at_least=100)
+    second = Member(stage.settings, ShuffledWork(stage.output, seed=2))
+    stage.outcomes(at_least=400)
+    first.stop()
+    stage.publish(100)
+    outcomes = stage.outcomes(at_least=1000)
+    second.stop()
+    assert_each_once_and_in_order(stage, outcomes)
+
+
+def test_the_lag_is_zero_once_everything_is_committed_although_markers_follow_the_last_event(kafka: Kafka) -> None:
+    stage = Stage(kafka, "exactly-once")
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": str(uuid.uuid4())})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    for number in range(30):
+        producer.produce(stage.input, key=b"k%d" % number, value=b"%d" % number)
+    producer.commit_transaction(10)
+    member = Member(stage.settings, ShuffledWork(stage.output, seed=3))
+    stage.outcomes(at_least=30)
+    deadline = time.monotonic() + 10
+    lags: list[float | None] = []
+    while time.monotonic() < deadline:
+        labels = [{"topic": stage.input, "partition": str(p)} for p in range(PARTITIONS)]
+        lags = [member.metrics.registry.get_sample_value("image_consumer_lag", one) for one in labels]
+        if lags == [0.0] * PARTITIONS:
+            break
+        time.sleep(0.05)
+    member.stop()
+    assert lags == [0.0] * PARTITIONS
+
+
+def test_an_outcome_that_the_broker_finds_too_large_is_published_in_its_reduced_form(kafka: Kafka) -> None:
+    stage = Stage(kafka, "exactly-once")
+    stage.publish(3)
+
+    class LargeWork(ShuffledWork):
+        def _echo(self, record: Record, pause: float) -> Outcome:
+            small = super()._echo(record, pause)
+            large = Message(stage.output, record.key, random.Random(1).randbytes(1_500_000), (), 0)
+            return Outcome("predicted", (large,), reduced=lambda: small)
+
+    member = Member(stage.settings, LargeWork(stage.output, seed=4))
+    outcomes = stage.outcomes(at_least=3)
+    member.stop()
+    assert_each_once_and_in_order(stage, outcomes)
