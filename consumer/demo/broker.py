@@ -39,6 +39,7 @@ class EmbeddedBroker:
         # With a logger, librdkafka's lines wait for poll() instead of going to stderr; from level 3 (error)
         # on, because at start it would say that bootstrap.servers is ignored, which is what we want.
         self._host = Producer({"test.mock.num.brokers": 1, "log_level": 3}, logger=_log)
+        self._closed = False
         try:
             for topic in topics:
                 self._make(topic)
@@ -64,8 +65,10 @@ class EmbeddedBroker:
 
     def close(self) -> None:
         """Ends the broker and all that it holds. Once is enough; again does nothing."""
-        self._host.poll(0)  # hands its last log lines to the logger
-        self._host.close()
+        if not self._closed:
+            self._closed = True
+            self._host.poll(0)  # hands its last log lines to the logger
+            self._host.close()
 
     def __enter__(self) -> Self:
         return self

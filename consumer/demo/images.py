@@ -15,7 +15,7 @@ import threading
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import NamedTuple, Self
 
 from consumer.demo.drawing import HEIGHT, WIDTH, draw_garment, truth_of
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:
         """Into the log, for those who want to see every request."""
         _log.debug(format, *args)
 
@@ -158,13 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="its port; 0 takes a free one (default: %(default)s)")
     options = parser.parse_args(arguments)
-    asked = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
-        asked.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    stop = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before any thread starts, so that sigwait() alone takes them
     try:
         server = ImageServer(options.host, options.port)
     except (OSError, OverflowError) as error:
@@ -173,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     with server:
         sys.stdout.write(f"drawn garments at {server.url}/\n")
         sys.stdout.flush()
-        asked.wait()
+        signal.sigwait(stop)
     return 0
 
 
