@@ -44,9 +44,6 @@ REFUSED = {
     "transactional.id": "set INSTANCE_ID instead",
     "group.instance.id": "set INSTANCE_ID instead",
     "partitioner": "keys go where Java clients put them (murmur2)",
-    "go.batch.consumer": "it belongs to another language",
-    "test.mock.num.brokers": "set KAFKA_BOOTSTRAP_SERVERS=embedded instead",
-    "test.mock.broker.rtt": "it belongs to tests",
 }
 
 SECRET = re.compile(r"password|sasl\.oauthbearer\.(client\.secret|config)|pem$|jaas|sasl\.username\.password")
