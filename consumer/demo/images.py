@@ -54,7 +54,8 @@ class ImageServer:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._server = _Server((host, port), _Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="images", daemon=True)
+        # It looks every 50 ms whether it is to end, which `close` waits for; the default is 0.5 s.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="images", daemon=True)
         self._thread.start()
 
     @property
