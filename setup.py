@@ -14,6 +14,8 @@ SERVICE = [
     "pillow>=13,<14",
     "requests>=2.34,<3",
     "urllib3>=2.7,<3",  # 2.7 fixes several decompression bombs
+    "certifi",  # root certificates; dated releases, always the newest
+    "idna>=3,<4",
     "fastavro>=1.13,<2",
     "prometheus-client>=0.26,<1",
     "fastapi>=0.165,<0.166",

@@ -38,7 +38,7 @@ class Fetched:
 class _OneHopSession(Session):
     """A session that follows nothing, also not "to see where it leads", which reads bodies unbounded."""
 
-    def get_redirect_target(self, resp: Response) -> None:  # type: ignore[override]  # noqa: ARG002 - requests' own
+    def get_redirect_target(self, resp: Response) -> None:  # noqa: ARG002 - requests' own
         return None
 
 
@@ -118,10 +118,11 @@ class Fetcher:
             if response.status_code not in _REDIRECTS:
                 break
             target = self._next(target, response)
-            if target in seen or len(seen) > self._max_redirects:
-                circle = " and goes in a circle" if target in seen else ""
+            if target in seen:
+                raise TooManyRedirects("the server redirects in a circle")
+            if len(seen) > self._max_redirects:
                 raise TooManyRedirects(
-                    f"the server redirects more than {self._max_redirects} times (FETCH_MAX_REDIRECTS){circle}"
+                    f"the server redirects more than {self._max_redirects} times (FETCH_MAX_REDIRECTS)"
                 )
             seen.add(target)
         if response.status_code != 200:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from urllib3.util import wait_for_read
 
+from consumer.errors import ConnectFailed
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.guard import Connection
 from consumer.fetching.urls import Target
@@ -49,6 +50,7 @@ class Hosts:
 
         Raises:
             FetchTimeout: no turn came.
+            ConnectFailed: `close` was called.
         """
         self._enter(target.host, deadline)
         connection = None
@@ -112,6 +114,8 @@ class Hosts:
         if connection is None:
             connection = self._make(target)
         with self._lock:
+            if self._closed:
+                raise ConnectFailed("the service is stopping")
             self._busy.add(connection)
         return connection
 
@@ -122,6 +126,7 @@ class Hosts:
                 since = self._idle.pop(found) if found is not None else 0.0
             if found is None:
                 return None
+            assert found.sock is not None  # it was used
             # One that can be read from was closed by the server, or holds bytes that nobody asked for.
             if time.monotonic() - since < MOST_IDLE_S and not wait_for_read(found.sock, timeout=0):
                 return found

@@ -95,9 +95,9 @@ def parse(url: str) -> Target:
 
 def _host(text: str) -> tuple[str, IPv4Address | IPv6Address | None]:
     if text.startswith("["):
+        if "%" in text:
+            raise UrlInvalid("the URL's host names a network interface, which means nothing here")
         try:
-            if "%" in text:
-                raise ValueError("a zone is of this machine only")
             v6 = IPv6Address(text[1:-1])
         except ValueError:
             raise UrlInvalid("the URL's host is no IPv6 address") from None

@@ -64,7 +64,7 @@ class BoundedSocket(socket.socket):
             raise self._deadline.passed() from None
 
 
-class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
+class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):  # type: ignore[misc] # the stubs name parameters differently
     """The same over TLS; `ssl.SSLContext.wrap_socket` makes it."""
 
 
