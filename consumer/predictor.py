@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Literal
 
 from consumer.errors import EventError, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 URGENT_THREADS = 8
 """Threads kept free for HTTP callers, so that a topic full of slow hosts does not hold them up."""
 
-Timer = Callable[[str, float], None]
+Timer = Callable[[Literal["fetch", "decode"], float], None]
 """Told the stage (``fetch``, ``decode``) and the seconds that it took."""
 
 
@@ -93,7 +94,7 @@ class Predictor:
         predicted.add_done_callback(partial(_answer, answer, image.info))
 
 
-def _untimed(stage: str, seconds: float) -> None:
+def _untimed(stage: Literal["fetch", "decode"], seconds: float) -> None:
     """Nobody wants to know."""
 
 

@@ -13,13 +13,13 @@ from ops.local_kafka.ports import free_ports
 from tests.brokers import Kafka
 
 
-def run(*arguments: str, seconds: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "consumer", *arguments],
         env=os.environ | {"HTTP_PORT": "0", "MODEL_BACKEND": "tensorflow", **settings},
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=120,
         check=False,
     )
 

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Process:
             assert time.monotonic() < deadline, f"not {what} after {seconds} s:\n{self._log.read_text()}"
             time.sleep(0.05)
 
-    def publish(self, events: list[tuple[str | None, bytes | None]]) -> None:
+    def publish(self, events: Sequence[tuple[str | None, bytes | None]]) -> None:
         producer = Producer({"bootstrap.servers": self._bootstrap, "partitioner": "murmur2_random"})
         for key, value in events:
             producer.produce(self.input, key=key, value=value)

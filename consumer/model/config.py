@@ -1,0 +1,137 @@
+"""A model's configuration: where its file is, what goes in, and what its heads are called."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from consumer.errors import ModelError
+
+MAX_SIDE = 4096
+"""Largest width or height of a model's input, in pixels: far past any classifier."""
+
+
+class _TextLoader(yaml.SafeLoader):
+    """Keeps plain scalars as the text that the author wrote.
+
+    YAML 1.1 reads ``no``, ``on`` and ``1`` as false, true and a number, and ``no`` is a fine label.
+    """
+
+
+_TextLoader.yaml_implicit_resolvers = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What `config.yml` says.
+
+    Attributes:
+        name: of the model, for its outcomes.
+        version: given, or the first 12 hex digits of the SHA-256 of the model's files.
+        model_path: the `.keras` or `.h5` file, or the SavedModel directory.
+        input_size: width and height of the input, in pixels.
+        tasks: task → its labels, both in the model's output order.
+    """
+
+    name: str
+    version: str
+    model_path: Path
+    input_size: tuple[int, int]
+    tasks: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def read(cls, path: Path) -> ModelConfig:
+        """Reads a configuration file, or the `config.yml` of a model directory.
+
+        Raises:
+            ModelError: it is missing or wrong; one line that names file, key and what is expected.
+        """
+        file = path / "config.yml" if path.is_dir() else path
+        try:
+            content = yaml.load(file.read_text("utf-8"), Loader=_TextLoader)  # noqa: S506 - a SafeLoader
+        except FileNotFoundError:
+            raise ModelError(
+                f"{file} does not exist: MODEL_PATH is a directory with config.yml, or that file"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"{file} cannot be read: {error}") from None
+        except yaml.YAMLError as error:
+            raise ModelError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+        entry = _Entry(file, content)
+        model_path = file.parent / entry.text("paths", "model_path")
+        if not model_path.exists():
+            raise ModelError(f"{file}: paths.model_path names {model_path}, which does not exist")
+        return cls(
+            name=entry.text("model", "name", default=file.resolve().parent.name),
+            version=entry.text("model", "version", default="") or _digest(model_path),
+            model_path=model_path,
+            input_size=entry.size("model", "input_shape"),
+            tasks=entry.tasks("model", "target_encoder"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A value of the file by its keys, or a `ModelError` that names them."""
+
+    file: Path
+    content: Any
+
+    def text(self, *keys: str, default: str | None = None) -> str:
+        value = self._at(keys, default)
+        if not isinstance(value, str) or (not value.strip() and default is None):
+            raise self._wrong(keys, "a text")
+        return value
+
+    def size(self, *keys: str) -> tuple[int, int]:
+        value = self._at(keys, None)
+        sides = (
+            [int(one) for one in value if str(one).isascii() and str(one).isdigit()] if isinstance(value, list) else []
+        )
+        # A third number is the channels, as training configurations write it.
+        if len(sides) not in {2, 3} or len(sides) != len(value) or not all(1 <= one <= MAX_SIDE for one in sides[:2]):
+            raise self._wrong(keys, f"a list of width and height in pixels, each from 1 to {MAX_SIDE}")
+        if len(sides) == 3 and sides[2] != 3:
+            raise self._wrong(keys, "3 channels, if any are named: images are RGB")
+        return sides[0], sides[1]
+
+    def tasks(self, *keys: str) -> dict[str, tuple[str, ...]]:
+        value = self._at(keys, None)
+        if not isinstance(value, dict) or not value:
+            raise self._wrong(keys, "a mapping of task to its list of labels")
+        for task, labels in value.items():
+            if (
+                not isinstance(labels, list)
+                or len(labels) < 2
+                or not all(isinstance(one, str) and one for one in labels)
+            ):
+                raise self._wrong((*keys, str(task)), "a list of at least two labels")
+            if len(set(labels)) < len(labels):
+                raise self._wrong((*keys, str(task)), "labels that differ from each other")
+        return {str(task): tuple(labels) for task, labels in value.items()}
+
+    def _at(self, keys: tuple[str, ...], default: str | None) -> Any:
+        value = self.content
+        for key in keys:
+            if not isinstance(value, dict) or key not in value:
+                if default is None:
+                    raise ModelError(f"{self.file}: {'.'.join(keys)} is missing")
+                return default
+            value = value[key]
+        return value
+
+    def _wrong(self, keys: tuple[str, ...], expected: str) -> ModelError:
+        return ModelError(f"{self.file}: {'.'.join(keys)} must be {expected}")
+
+
+def _digest(path: Path) -> str:
+    """First 12 hex digits of the SHA-256 over the file, or over a directory's files in order of name."""
+    digest = hashlib.sha256()
+    for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,125 @@
+"""Which backend and precision answer: the fastest on this machine that agrees with the reference.
+
+The reference is TensorFlow in float32. A candidate agrees if on every probe image each task has the
+same most probable label and no probability differs by more than 0.02.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from consumer.errors import ModelError
+from consumer.model import openvino
+from consumer.model.tensorflow import Heads, Pixels, TensorFlowBackend
+from consumer.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PROBES = 8
+"""Probe images; also the batch that candidates are timed with."""
+MAX_DIFFERENCE = 0.02
+TIMING_S = 0.3
+"""How long each candidate is timed; the best call counts, since other processes only slow down."""
+
+
+class Backend(Protocol):
+    """One way to run the model."""
+
+    @property
+    def name(self) -> str:
+        """``tensorflow`` or ``openvino``."""
+
+    @property
+    def precision(self) -> str:
+        """``float32``, ``bfloat16`` or ``int8``."""
+
+    def __call__(self, images: Pixels) -> Heads:
+        """uint8 (n, height, width, 3) → one float32 (n, labels) per task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was measured of one candidate; ``seconds`` is for one image in a batch of `PROBES`."""
+
+    backend: Backend
+    seconds: float
+    difference: float
+    same_labels: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it may answer."""
+        return self.same_labels and self.difference <= MAX_DIFFERENCE
+
+    def __str__(self) -> str:
+        verdict = "agrees" if self.agrees else "disagrees"
+        return (
+            f"{self.backend.name} {self.backend.precision} {self.seconds * 1000:.1f} ms an image, "
+            f"{verdict} (largest difference {self.difference:.4f})"
+        )
+
+
+def probe_images(input_size: tuple[int, int], count: int = PROBES) -> Pixels:
+    """Seeded images with structure at every scale: smooth gradients, blocks and noise."""
+    width, height = input_size
+    random = np.random.default_rng(20_261_124)
+    images = np.empty((count, height, width, 3), np.uint8)
+    for number in range(count):
+        cells = 2 ** (1 + number % 5)
+        blocks = random.integers(0, 256, (cells, cells, 3))
+        rows, columns = np.arange(height) * cells // height, np.arange(width) * cells // width
+        noise = random.normal(0, 4 * (number % 4), (height, width, 3))
+        images[number] = np.clip(blocks[rows][:, columns] + noise, 0, 255).astype(np.uint8)
+    return images
+
+
+def select(reference: TensorFlowBackend, settings: Settings, input_size: tuple[int, int]) -> Backend:
+    """The backend that the settings ask for, or the fastest that agrees.
+
+    Raises:
+        ModelError: what is asked for is not installed, does not exist, or disagrees with the reference.
+    """
+    wanted, precision = settings.model_backend, settings.model_precision
+    if precision == "int8":
+        raise ModelError("MODEL_PRECISION=int8 needs a quantised copy, which this version does not read: use auto")
+    if wanted == "openvino" and not openvino.is_installed():
+        raise ModelError("MODEL_BACKEND=openvino, but it is not installed: pip install 'image-consumer[openvino]'")
+    if precision == "bfloat16" and (wanted == "tensorflow" or not openvino.is_installed()):
+        raise ModelError("MODEL_PRECISION=bfloat16 needs OpenVINO: pip install 'image-consumer[openvino]'")
+
+    candidates: list[Callable[[], Backend]] = []
+    if wanted in {"auto", "tensorflow"} and precision in {"auto", "float32"}:
+        candidates.append(lambda: reference)
+    if wanted in {"auto", "openvino"} and openvino.is_installed():
+        kinds = ("float32", "bfloat16") if precision == "auto" else (precision,)
+        candidates += [lambda kind=kind: openvino.OpenVinoBackend(reference, kind) for kind in kinds]  # type: ignore[misc]
+    if len(candidates) == 1 and wanted == "tensorflow":
+        return reference
+    trials = [_try(make(), reference, input_size) for make in candidates]
+    log.info("model backends: %s", "; ".join(map(str, trials)))
+    agreeing = [trial for trial in trials if trial.agrees]
+    if not agreeing:
+        raise ModelError(f"MODEL_BACKEND={wanted} does not agree with TensorFlow in float32: {trials[0]}; use auto")
+    return min(agreeing, key=lambda trial: trial.seconds).backend
+
+
+def _try(backend: Backend, reference: TensorFlowBackend, input_size: tuple[int, int]) -> Trial:
+    images = probe_images(input_size)
+    expected, found = reference(images), backend(images)
+    best, until = float("inf"), time.perf_counter() + TIMING_S
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        backend(images)
+        best = min(best, time.perf_counter() - began)
+    return Trial(
+        backend,
+        best / len(images),
+        max(float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True)),
+        all(bool((a.argmax(1) == b.argmax(1)).all()) for a, b in zip(expected, found, strict=True)),
+    )
