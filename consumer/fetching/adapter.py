@@ -20,7 +20,7 @@ from consumer.fetching.deadline import Deadline
 from consumer.fetching.guard import Connection
 from consumer.fetching.hosts import Hosts
 from consumer.fetching.urls import Target
-from consumer.fetching.wire import Overrun
+from consumer.fetching.wire import BoundedSocket, Overrun
 
 HEADER_BYTES = 64 * 2**10
 """Most bytes of a status line and headers together. Servers keep theirs below 8 to 32 KiB."""
@@ -88,27 +88,13 @@ class GuardedAdapter(BaseAdapter):
 
     def _exchange(self, connection: Connection, request: ImageRequest) -> ImageResponse:
         sock = connection.open(request.deadline, HEADER_BYTES)
-        answer = None
         try:
-            try:
-                connection.request("GET", request.target.resource, headers=request.headers)
-                answer = connection.getresponse()
-            except ConnectionError as error:  # http.client.RemoteDisconnected is one
-                if connection.exchanges:
-                    raise _Stale from error
-                raise
-            length = _length(answer)
-            if answer.status == http.client.OK:
-                sock.allow_more(self._max_bytes + self._max_bytes // 16 + HEADER_BYTES)  # chunk sizes and trailers
-                body = self._body(answer, length)
-            else:
-                body = b""
-                if length is not None and length <= DRAINED_BYTES:
-                    sock.allow_more(DRAINED_BYTES)
-                    answer.read()
+            # The answer holds the socket open until it is closed or read to its end.
+            with _ask(connection, request) as answer:
+                body = self._body(answer, sock)
+                connection.exchanges += 1
+                connection.reusable = answer.isclosed() and not answer.will_close
         except Overrun as error:
-            if answer is None:
-                raise ProtocolError(f"the answer's headers are longer than {HEADER_BYTES} bytes") from error
             raise self._too_large() from error
         except http.client.IncompleteRead as error:
             raise ConnectFailed("the connection ended before the image was whole") from error
@@ -116,13 +102,22 @@ class GuardedAdapter(BaseAdapter):
             raise TlsFailed("the TLS connection broke", retriable=True) from error
         except OSError as error:
             raise ConnectFailed("the connection broke before the image was whole") from error
-        except (http.client.HTTPException, ValueError) as error:  # ValueError: a negative chunk size
+        except (http.client.HTTPException, ValueError) as error:  # ValueError: a chunk size that is no number
             raise ProtocolError("the answer is not HTTP that we accept") from error
-        connection.exchanges += 1
-        connection.reusable = answer.isclosed() and not answer.will_close
         return ImageResponse(request, answer, body)
 
-    def _body(self, answer: http.client.HTTPResponse, length: int | None) -> bytes:
+    def _body(self, answer: http.client.HTTPResponse, sock: BoundedSocket) -> bytes:
+        """The image; of another status than 200 nothing, though a short body is read to keep the connection."""
+        length = _length(answer)
+        if answer.status == http.client.OK:
+            sock.allow_more(self._max_bytes + self._max_bytes // 16 + HEADER_BYTES)  # chunk sizes and trailers
+            return self._image(answer, length)
+        if length is not None and length <= DRAINED_BYTES:
+            sock.allow_more(DRAINED_BYTES)
+            answer.read()
+        return b""
+
+    def _image(self, answer: http.client.HTTPResponse, length: int | None) -> bytes:
         for coding in answer.headers.get_all("content-encoding", ()):
             if coding.strip().lower() not in ("", "identity"):
                 raise ProtocolError("the answer is compressed, although identity was asked for")
@@ -140,6 +135,19 @@ class GuardedAdapter(BaseAdapter):
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the image has more than {self._max_bytes} bytes (FETCH_MAX_BYTES)")
+
+
+def _ask(connection: Connection, request: ImageRequest) -> http.client.HTTPResponse:
+    """Sends the request and reads the answer's headers."""
+    try:
+        connection.request("GET", request.target.resource, headers=request.headers)
+        return connection.getresponse()
+    except ConnectionError as error:  # http.client.RemoteDisconnected is one
+        if connection.exchanges:
+            raise _Stale from error
+        raise
+    except Overrun as error:
+        raise ProtocolError(f"the answer's headers are longer than {HEADER_BYTES} bytes") from error
 
 
 def _length(answer: http.client.HTTPResponse) -> int | None:

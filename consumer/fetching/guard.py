@@ -109,6 +109,7 @@ class Connection(http.client.HTTPConnection):
         self._target = target
         self._guard = guard
         self.origin = target.origin
+        self._wire: BoundedSocket | None = None  # `sock` is null already while a last answer is read
         self.exchanges = 0
         """Requests that were answered on it."""
         self.reusable = False
@@ -120,12 +121,13 @@ class Connection(http.client.HTTPConnection):
         if self.sock is None:
             self.sock = self._guard.connect(self._target, deadline)
         self.sock.bound(deadline, allowance)
+        self._wire = self.sock
         return self.sock
 
     def abort(self) -> None:
         """Ends whatever another thread does on it."""
-        if (sock := self.sock) is not None:
+        if self._wire is not None:
             try:
-                sock.shutdown(socket.SHUT_RDWR)
+                self._wire.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return  # it has ended by itself

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from consumer.fetching import Fetcher
+from consumer.fetching.retry import Retries
+from consumer.settings import Settings
+from tests.fetching.server import HostileServer
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+@pytest.fixture
+def server() -> Iterator[HostileServer]:
+    made = HostileServer()
+    yield made
+    made.close()
+
+
+MakeFetcher = Callable[..., Fetcher]
+
+
+@pytest.fixture
+def make_fetcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeFetcher]:
+    """Makes fetchers that may go to loopback, on any port, and whose pauses between attempts are short."""
+    made: list[Fetcher] = []
+    monkeypatch.setattr(Retries.__init__, "__defaults__", (lambda _low, high: high / 20,))
+
+    def make(*, resolve: Any = None, tls: Any = None, **settings: Any) -> Fetcher:
+        own = {"fetch_allow_nets": LOOPBACK, "fetch_allow_ports": None, "fetch_deadline_s": 5.0} | settings
+        more = {name: value for name, value in {"resolve": resolve, "tls": tls}.items() if value is not None}
+        made.append(Fetcher(Settings(**own), **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

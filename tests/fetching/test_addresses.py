@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from consumer.errors import UrlBlocked
+from consumer.fetching.addresses import AddressPolicy
+
+PUBLIC = ["93.184.215.14", "8.8.8.8", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::808:808", "::ffff:8.8.8.8"]
+
+NOT_PUBLIC = [
+    *("127.0.0.1", "0.0.0.0", "10.0.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "169.254.169.254"),
+    *("224.0.0.1", "240.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1", "192.0.0.192", "168.63.129.16"),
+    *("::", "::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1", "3fff::1", "fec0::1", "100::1"),
+    # IPv6 that carries 127.0.0.1, or 10.0.0.1
+    "::127.0.0.1",  # compatible
+    "::ffff:127.0.0.1",  # mapped
+    "::ffff:0:7f00:1",  # translated
+    "64:ff9b::7f00:1",  # NAT64
+    "64:ff9b:1::7f00:1",  # NAT64 of one's own network
+    "2002:7f00:1::",  # 6to4
+    "2001:0:808:808::80ff:fffe",  # Teredo, the client inverted
+    "2001:0:7f00:1::f7f7:f7f7",  # Teredo, the server
+    "2606:2800::5efe:a00:1",  # ISATAP
+    "2606:2800::200:5efe:a00:1",  # "
+    "::ffff:169.254.169.254",
+]
+
+
+@pytest.mark.parametrize("text", PUBLIC)
+def test_public_addresses_pass(text: str) -> None:
+    AddressPolicy().judge(ip_address(text))
+
+
+@pytest.mark.parametrize("text", NOT_PUBLIC)
+def test_what_is_not_public_is_blocked_without_being_named(text: str) -> None:
+    with pytest.raises(UrlBlocked, match="FETCH_ALLOW_NETS") as caught:
+        AddressPolicy().judge(ip_address(text))
+    assert text not in str(caught.value).split()
+
+
+def test_allowed_networks_pass_in_every_form() -> None:
+    policy = AddressPolicy([ip_network("127.0.0.0/8"), ip_network("::1/128")])
+    for text in ("127.0.0.1", "::ffff:127.0.0.1", "::1"):
+        policy.judge(ip_address(text))
+    for text in ("10.0.0.1", "::2"):
+        assert not policy.allows(ip_address(text))
+
+
+def test_a_metadata_service_passes_only_if_it_is_named_alone() -> None:
+    address = ip_address("169.254.169.254")
+    assert not AddressPolicy([ip_network("169.254.0.0/16")]).allows(address)
+    assert AddressPolicy([ip_network("169.254.169.254/32")]).allows(address)

@@ -1,0 +1,290 @@
+"""What a hostile, broken or slow server does, and what the fetcher makes of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
+
+import pytest
+
+from consumer.errors import FetchError, HttpStatus, UrlBlocked
+from consumer.fetching import Fetcher
+from tests.fetching.conftest import MakeFetcher
+from tests.fetching.server import IMAGE, Answer, HostileServer, Repeat, head, ok, redirect
+
+DEADLINE_S = 0.5
+LATE_S = 0.1
+"""20 % of the deadline: what a loaded machine may add."""
+
+CHUNKED = head("200 OK", "Transfer-Encoding: chunked")
+NEVER_HERE: dict[str, Answer] = {
+    "the body drips": (head("200 OK", "Content-Length: 2000"), Repeat(b"x", 0.05)),
+    "the headers drip": (b"HTTP/1.1 200 OK\r\nX: ", Repeat(b"x", 0.05)),
+    "the status line drips": (Repeat(b"H", 0.05),),
+    "the chunks drip": (CHUNKED, Repeat(b"1\r\nx\r\n", 0.05)),
+    "the trailers drip": (CHUNKED, b"1\r\nx\r\n0\r\n", Repeat(b"X: y\r\n", 0.05)),
+    "nothing comes": ("hang",),
+    "the length promises more than comes": (head("200 OK", "Content-Length: 2000") + IMAGE[:100], "hang"),
+    "an error's body drips": (head("404 Not Found", "Content-Length: 2000"), Repeat(b"x", 0.05)),
+    "the next hop hangs": redirect("/hang"),
+}
+
+FAILS: dict[str, tuple[str, bool, Answer]] = {
+    "endless header": ("protocol_error", False, (b"HTTP/1.1 200 OK\r\nX: ", Repeat(b"x" * 4096))),
+    "endless headers": ("protocol_error", False, (b"HTTP/1.1 200 OK\r\n", Repeat(b"X: y\r\n"))),
+    "endless 100 Continue": ("protocol_error", False, (Repeat(head("100 Continue") * 50),)),
+    "endless chunks": ("too_large", False, (CHUNKED, Repeat(b"1000\r\n" + b"x" * 4096 + b"\r\n"))),
+    "endless tiny chunks": ("too_large", False, (CHUNKED, Repeat(b"1\r\nx\r\n" * 500))),
+    "endless chunk extension": ("protocol_error", False, (CHUNKED, b"1;", Repeat(b"x" * 4096))),
+    "endless trailers": ("too_large", False, (CHUNKED, b"1\r\nx\r\n0\r\n", Repeat(b"X: y\r\n" * 500))),
+    "endless body without a length": ("too_large", False, (head("200 OK"), Repeat(b"x" * 4096))),
+    "a length above the cap": ("too_large", False, (head("200 OK", "Content-Length: 999999999"), "hang")),
+    "a negative length": ("protocol_error", False, (head("200 OK", "Content-Length: -1") + IMAGE,)),
+    "a length in words": ("protocol_error", False, (head("200 OK", "Content-Length: many") + IMAGE,)),
+    "two lengths": ("protocol_error", False, (head("200 OK", "Content-Length: 5", "Content-Length: 6") + IMAGE,)),
+    "a negative chunk": ("connect_failed", True, (CHUNKED, b"-1\r\nx\r\n")),
+    "an unknown transfer coding": ("protocol_error", False, (head("200 OK", "Transfer-Encoding: gzip") + IMAGE,)),
+    "gzip": ("protocol_error", False, (head("200 OK", "Content-Encoding: gzip", "Content-Length: 9") + b"x" * 9,)),
+    "no HTTP": ("protocol_error", False, (b"220 mail.example.com ESMTP\r\n",)),
+    "HTTP/0.9": ("protocol_error", False, (IMAGE,)),
+    "a close without an answer": ("connect_failed", True, (b"",)),
+    "a cut body": ("connect_failed", True, (head("200 OK", "Content-Length: 2000") + IMAGE[:100],)),
+    "a cut chunk": ("connect_failed", True, (CHUNKED, b"1000\r\nxxx")),
+    "404": ("http_status", False, (head("404 Not Found", "Content-Length: 0"), "keep")),
+    "204": ("http_status", False, (head("204 No Content"), "keep")),
+    "503": ("http_status", True, (head("503 Service Unavailable", "Content-Length: 0"), "keep")),
+    "a redirect without a location": ("protocol_error", False, (head("302 Found", "Content-Length: 0"),)),
+    "a redirect to user information": ("url_invalid", False, redirect("http://a:b@example.com/")),
+    "a redirect to a file": ("url_invalid", False, redirect("file:///etc/passwd")),
+    "a redirect to what is no URL": ("url_invalid", False, redirect("http://[::1")),
+    "a redirect to itself": ("too_many_redirects", False, redirect("/")),
+    "a redirect to link-local": ("url_blocked", False, redirect("http://169.254.169.254/latest/meta-data/")),
+    "a redirect to an octal address": ("url_invalid", False, redirect("http://0177.0.0.1/")),
+}
+
+
+def failure(fetcher: Fetcher, url: str) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        fetcher.fetch(url)
+    return caught.value
+
+
+@pytest.mark.parametrize("case", NEVER_HERE)
+def test_the_deadline_holds_however_the_server_stalls(
+    case: str, server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    server.serve("/hang", ("hang",))
+    url = server.serve("/", NEVER_HERE[case])
+    fetcher = make_fetcher(fetch_deadline_s=DEADLINE_S)
+    began = time.monotonic()
+    error = failure(fetcher, url)
+    took = time.monotonic() - began
+    assert error.code == "fetch_timeout"
+    assert DEADLINE_S <= took < DEADLINE_S + LATE_S
+
+
+@pytest.mark.parametrize("case", FAILS)
+def test_a_broken_answer_has_its_code(case: str, server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    code, retriable, answer = FAILS[case]
+    url = server.serve("/", answer)
+    error = failure(make_fetcher(fetch_max_bytes=10_000, fetch_attempts=2), url)
+    assert (error.code, error.retriable, error.attempts) == (code, retriable, 2 if retriable else 1)
+    assert "127.0.0.1" not in str(error)
+    assert "\n" not in str(error)
+
+
+def test_a_length_that_promises_less_cuts_the_body_and_spoils_no_later_one(
+    server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    lying = server.serve("/lying", (head("200 OK", "Content-Length: 10") + IMAGE, "keep"))
+    fetcher = make_fetcher()
+    assert fetcher.fetch(lying).body == IMAGE[:10]
+    assert fetcher.fetch(server.serve("/", ok())).body == IMAGE
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ok(),
+        (head("200 OK") + IMAGE,),
+        (CHUNKED, b"800\r\n" + IMAGE + b"\r\n0\r\n\r\n"),
+        ok(IMAGE, "Content-Encoding: identity"),
+    ],
+    ids=["length", "until the end", "chunked", "identity"],
+)
+def test_a_whole_body_arrives(answer: Answer, server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    fetched = make_fetcher().fetch(server.serve("/", answer))
+    assert (fetched.body, fetched.attempts) == (IMAGE, 1)
+
+
+def test_an_empty_body_is_a_body(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    assert make_fetcher().fetch(server.serve("/", ok(b""))).body == b""
+
+
+def test_a_body_of_exactly_the_cap_arrives_and_one_byte_more_does_not(
+    server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    url = server.serve("/", ok(b"x" * 1000), ok(b"x" * 1001))
+    fetcher = make_fetcher(fetch_max_bytes=1000)
+    assert len(fetcher.fetch(url).body) == 1000
+    assert failure(fetcher, url).code == "too_large"
+
+
+# ── attempts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_attempt_that_fails_for_now_is_made_again(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    url = server.serve("/", (head("500 Oops", "Connection: close"),), (b"",), ok())
+    fetched = make_fetcher().fetch(url)
+    assert (fetched.body, fetched.attempts) == (IMAGE, 3)
+
+
+def test_retry_after_is_waited_for(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    url = server.serve("/", (head("429 Slow down", "Retry-After: 1", "Content-Length: 0"), "keep"), ok())
+    began = time.monotonic()
+    assert make_fetcher().fetch(url).attempts == 2
+    assert 1.0 <= time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("wish", ["3600", "3", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_retry_after_that_is_too_long_or_past_the_deadline_is_not_waited_for(
+    wish: str, server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    url = server.serve("/", (head("429 Slow down", f"Retry-After: {wish}", "Content-Length: 0"),))
+    began = time.monotonic()
+    error = failure(make_fetcher(fetch_deadline_s=2.0), url)
+    assert isinstance(error, HttpStatus)
+    assert (error.status, error.retriable, error.attempts) == (429, True, 1)
+    assert time.monotonic() - began < 0.5
+
+
+# ── redirects ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_redirects_are_followed_up_to_the_limit(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    for hop in range(4):
+        server.serve(f"/{hop}", redirect(f"/{hop + 1}", "307 Temporary Redirect"))
+    server.serve("/4", ok())
+    fetcher = make_fetcher(fetch_max_redirects=3)
+    assert fetcher.fetch(server.url("/1")).body == IMAGE
+    error = failure(fetcher, server.url("/0"))
+    assert (error.code, error.http_status) == ("too_many_redirects", 502)
+    assert "FETCH_MAX_REDIRECTS" in str(error)
+
+
+def test_a_redirect_to_loopback_is_blocked_like_a_url(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    inside = server.serve("/inside", ok())
+    server.serve("/", redirect(inside))
+    # 127.0.0.2 stands for a public address: it reaches the same server, which listens on all of loopback.
+    fetcher = make_fetcher(fetch_allow_nets=(ip_network("127.0.0.2/32"),), resolve=lambda _: ["127.0.0.2"])
+    error = failure(fetcher, server.url("/", host="outside.example"))
+    assert error.code == "url_blocked"
+    assert "FETCH_ALLOW_NETS" in str(error)
+    assert [one.path for one in server.seen] == ["/"]
+
+
+def test_nothing_is_carried_from_hop_to_hop(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    server.serve("/a", (head("302 Found", "Location: /b", "Set-Cookie: a=b; Path=/", "Content-Length: 0"), "keep"))
+    server.serve("/b", ok())
+    make_fetcher().fetch(server.url("/a"))
+    second = server.seen[1].head.lower()
+    assert b"cookie" not in second
+    assert b"referer" not in second
+
+
+# ── policy ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_loopback_is_blocked_unless_it_is_allowed(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    error = failure(make_fetcher(fetch_allow_nets=()), server.serve("/", ok()))
+    assert isinstance(error, UrlBlocked)
+    assert "FETCH_ALLOW_NETS" in str(error)
+    assert server.connections == 0
+
+
+def test_the_environment_takes_no_part(
+    server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert make_fetcher().fetch(server.serve("/", ok())).body == IMAGE
+
+
+# ── connections ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_connection_is_used_again(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    url, fetcher = server.serve("/", ok()), make_fetcher()
+    for _ in range(5):
+        fetcher.fetch(url)
+    assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closed_costs_no_attempt(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    # The second request is read and answered by a close, as a server does whose idle time ran out just then.
+    url, fetcher = server.serve("/", ok(), (b"",), ok()), make_fetcher()
+    fetcher.fetch(url)
+    assert fetcher.fetch(url).attempts == 1
+    assert server.connections == 2
+
+
+def test_one_host_gets_no_more_connections_at_once_than_allowed(
+    server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    full = threading.Barrier(2)
+    server.on_request = lambda: (full.wait(5), None)[1]
+    url, fetcher = server.serve("/", ok()), make_fetcher(fetch_per_host=2)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(one.body == IMAGE for one in pool.map(fetcher.fetch, [url] * 8))
+    assert server.at_once == 2
+
+
+def test_a_slow_host_does_not_hold_up_another(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    server.serve("/slow", ("hang",))
+    fetcher = make_fetcher(fetch_per_host=1, fetch_deadline_s=DEADLINE_S, resolve=lambda _: ["127.0.0.1"])
+    with ThreadPoolExecutor(4) as pool:
+        slow = [pool.submit(fetcher.fetch, server.url("/slow", "slow.example")) for _ in range(3)]
+        assert fetcher.fetch(server.serve("/", ok())).body == IMAGE
+        assert not any(one.done() for one in slow)
+        assert {type(one.exception()).__name__ for one in slow} == {"FetchTimeout"}
+
+
+def test_nobody_listens(make_fetcher: MakeFetcher) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    error = failure(make_fetcher(), f"http://127.0.0.1:{port}/")
+    assert (error.code, error.retriable, error.attempts) == ("connect_failed", True, 3)
+
+
+def test_a_black_hole_ends_at_the_deadline(make_fetcher: MakeFetcher) -> None:
+    # A listener with a full queue: the kernel drops what comes, as a firewall does.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as hole:
+        address = hole.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        fetcher = make_fetcher(fetch_deadline_s=DEADLINE_S)
+        began = time.monotonic()
+        error = failure(fetcher, f"http://127.0.0.1:{address[1]}/")
+        took = time.monotonic() - began
+        for filler in fillers:
+            filler.close()
+    assert error.code == "fetch_timeout"
+    assert DEADLINE_S <= took < DEADLINE_S + LATE_S
+
+
+def test_closing_ends_a_fetch_under_way(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    asked = threading.Event()
+    server.on_request = asked.set
+    url, fetcher = server.serve("/", ("hang",)), make_fetcher()
+    with ThreadPoolExecutor(1) as pool:
+        fetch = pool.submit(fetcher.fetch, url)
+        assert asked.wait(5)
+        fetcher.close()
+        error = fetch.exception(2)
+    assert isinstance(error, FetchError)
+    assert (error.code, error.retriable) == ("connect_failed", True)
