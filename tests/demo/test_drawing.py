@@ -19,11 +19,11 @@ def test_the_same_seed_gives_the_same_bytes(seed: int) -> None:
 
 
 def test_different_seeds_give_different_pictures() -> None:
-    assert len({hashlib.sha256(draw_garment(seed).jpeg).digest() for seed in range(40)}) == 40
+    assert len({hashlib.sha256(draw_garment(seed).jpeg).digest() for seed in range(12)}) == 12
 
 
 def test_the_truth_is_known_without_drawing() -> None:
-    for seed in range(40):
+    for seed in range(12):
         assert truth_of(seed) == draw_garment(seed).truth
 
 
