@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from consumer.errors import ModelError
 from consumer.model.config import ModelConfig
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its C++ side tells of CPU features and missing GPUs
+from consumer.model.quiet import import_tensorflow
 
 Graph = Callable[[Any], Sequence[Any]]
 """Float32 images (n, height, width, 3), 0..255 → one float32 (n, labels) per task, as TensorFlow tensors."""
@@ -71,6 +69,7 @@ def in_order(outputs: Any, config: ModelConfig) -> list[Any]:
 
 
 def _keras(path: Path) -> Any:
+    import_tensorflow()
     import keras  # noqa: PLC0415 - with TensorFlow behind it, seconds
 
     if path.suffix in {".h5", ".hdf5"} and _has_op_layers(path):
@@ -107,8 +106,7 @@ def _has_op_layers(path: Path) -> bool:
 
 
 def _saved_model(path: Path, config: ModelConfig) -> Graph:
-    import tensorflow as tf  # noqa: PLC0415 - seconds
-
+    tf = import_tensorflow()
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # noqa: BLE001 - TensorFlow raises what it likes for a broken directory

@@ -1,4 +1,4 @@
-"""TensorFlow as a backend: one frozen graph, called with fixed batch shapes."""
+"""TensorFlow as a backend: one graph for each of a few fixed batch shapes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumer.model.loading import Graph
+from consumer.model.quiet import import_tensorflow
 from consumer.model.threads import usable_cores
 
 Pixels = NDArray[np.uint8]
@@ -17,8 +18,7 @@ Heads = list[NDArray[np.float32]]
 
 def set_threads() -> None:
     """Gives TensorFlow the cores that the process really has; a no-op once its runtime has started."""
-    import tensorflow as tf  # noqa: PLC0415 - seconds
-
+    tf = import_tensorflow()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(usable_cores())
         tf.config.threading.set_inter_op_parallelism_threads(1)  # the graph is a chain: nothing runs beside it
@@ -33,8 +33,7 @@ class TensorFlowBackend:
     precision = "float32"
 
     def __init__(self, graph: Graph, input_size: tuple[int, int]) -> None:
-        import tensorflow as tf  # noqa: PLC0415 - seconds
-
+        tf = import_tensorflow()
         width, height = input_size
         self.traced = 0
 
@@ -42,14 +41,18 @@ class TensorFlowBackend:
             self.traced += 1  # runs while tracing only
             return [tf.cast(head, tf.float32) for head in graph(tf.cast(images, tf.float32))]
 
-        self.function = tf.function(call, autograph=False, reduce_retracing=False)
+        self._function = tf.function(call, autograph=False)
         self._shape = (height, width, 3)
         self._tf = tf
+        self._graphs: dict[int, Any] = {}
 
     def concrete(self, size: int) -> Any:
-        """The graph for one batch size."""
-        return self.function.get_concrete_function(self._tf.TensorSpec((size, *self._shape), self._tf.uint8))
+        """The graph for one batch size, traced when first asked for."""
+        if size not in self._graphs:
+            spec = self._tf.TensorSpec((size, *self._shape), self._tf.uint8)
+            self._graphs[size] = self._function.get_concrete_function(spec)
+        return self._graphs[size]
 
     def __call__(self, images: Pixels) -> Heads:
         """Images (n, height, width, 3) → one array (n, labels) per task; each new n traces once."""
-        return [head.numpy() for head in self.function(self._tf.constant(images))]
+        return [head.numpy() for head in self.concrete(len(images))(self._tf.constant(images))]

@@ -1,0 +1,41 @@
+"""Importing TensorFlow without its chatter.
+
+Before its logging is set up, its C++ side writes to descriptor 2 whatever TF_CPP_MIN_LOG_LEVEL says: that
+oneDNN is on, that there is no GPU. Those lines are dropped; anything else that is written meanwhile is
+passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from types import ModuleType
+
+CHATTER = re.compile(
+    rb"[IW][0-9]{4} [0-9:]+|WARNING: All log messages before absl::InitializeLog|To enable the following"
+)
+
+
+def import_tensorflow() -> ModuleType:
+    """The module ``tensorflow``, and Keras behind it."""
+    # After that its level holds. At 3, since a missing GPU is an error to it; what matters is raised in Python.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            import keras  # noqa: F401, PLC0415 - imports TensorFlow once more, in a library of its own
+            import tensorflow as tf  # noqa: PLC0415 - seconds
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
+            kept.seek(0)
+            for line in kept:
+                if not CHATTER.match(line):
+                    os.write(2, line)
+    assert isinstance(tf, ModuleType)
+    return tf
