@@ -32,7 +32,8 @@ def test_options_out_of_range_are_told_at_once(
 def test_pixels_are_what_the_model_takes() -> None:
     pixels = pixels_of(MAX_SEED)
     width, height = INPUT_SIZE
-    assert (pixels.shape, pixels.dtype) == ((height, width, 3), np.uint8)
+    assert pixels.shape == (height, width, 3)
+    assert pixels.dtype == np.uint8
 
 
 def test_truths_are_indices_of_the_labels() -> None:
