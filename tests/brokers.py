@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from ops.local_kafka import LocalKafka, jars, topics
 from ops.local_kafka.ports import free_ports
@@ -67,23 +72,15 @@ def any_kafka(given: str | None, tell: Callable[[str], None] = lambda _: None) -
 
 
 def _why_no_docker() -> str | None:
-    import docker
-    from docker.errors import DockerException
-
-    try:
-        client = docker.from_env()
-        client.close()
-    except DockerException:
-        return "no Docker engine answers"
-    return None
+    # In a process of its own, since the client leaves its socket open when no engine answers.
+    ask = [sys.executable, "-c", "import docker; docker.from_env().close()"]
+    found = subprocess.run(ask, capture_output=True, check=False).returncode == 0
+    return None if found else "no Docker engine answers"
 
 
 @contextmanager
 def _in_docker() -> Iterator[str]:
-    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # one image less; the block ends the container
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.wait_strategies import LogMessageWaitStrategy
-
+    testcontainers_config.ryuk_disabled = True  # its reaper is one image more; the block ends the container
     (port,) = free_ports(1)
     container = DockerContainer(IMAGE).with_bind_ports(9092, port).with_envs(**container_variables(port))
     with container.waiting_for(LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(120)):
