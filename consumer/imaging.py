@@ -143,7 +143,7 @@ def _decode(body: bytes, kind: str, size: tuple[int, int], max_pixels: int) -> t
         if width * height > max_pixels:
             raise ImageTooLarge(f"{width} × {height} is more than {max_pixels} pixels (IMAGE_MAX_PIXELS)")
         # JPEG decodes straight to 1/2, 1/4 or 1/8. Twice the size that is wanted leaves the resampling
-        # enough: at 2000 px a quarter of the time, and a mean difference below 0.5 of 255.
+        # enough: at 2000 px a quarter of the time, and a mean difference of about 0.5 of 255.
         longest = 2 * max(size)
         image.draft(None, (longest, longest))
         image.load()
