@@ -162,9 +162,9 @@ def _settings(options: argparse.Namespace, settings: Settings) -> int:  # noqa: 
         table.add_row(
             *(Text(logs.printable(cell), style=style) for cell in (row.variable, row.value, row.default, row.meaning))
         )
-    console = Console(highlight=False)
     # Into a pipe, whole lines: a table cut at 80 columns cannot be searched.
-    console.print(table, width=None if console.is_terminal else 220)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+    console.print(table)
     console.print("Any librdkafka property can be set too: KAFKA_…, KAFKA_CONSUMER_…, KAFKA_PRODUCER_…", soft_wrap=True)
     return 0
 

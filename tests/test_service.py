@@ -87,8 +87,12 @@ class Process:
             producer.produce(self.input, key=key, value=value)
         assert producer.flush(20) == 0
 
-    def read(self, topic: str, count: int, seconds: float = 60.0) -> list[Any]:
-        """What a subscriber sees in a topic, once there is so much of it; and what comes right after."""
+    def wait_until_read(self, topic: str, count: int) -> None:
+        """Returns as soon as a subscriber sees so much in a topic."""
+        assert len(self.read(topic, count, settled=False)) == count
+
+    def read(self, topic: str, count: int, seconds: float = 60.0, *, settled: bool = True) -> list[Any]:
+        """What a subscriber sees in a topic, once there is so much of it, and, ``settled``, nothing more comes."""
         consumer = Consumer(
             {"bootstrap.servers": self._bootstrap, "group.id": str(uuid.uuid4()), "isolation.level": "read_committed"}
         )
@@ -96,7 +100,7 @@ class Process:
         consumer.assign([TopicPartition(topic, one, OFFSET_BEGINNING) for one in partitions])
         found: list[Any] = []
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and (settled or len(found) < count):
             message = consumer.poll(0.3)
             if message is None and len(found) >= count:
                 break
@@ -159,7 +163,7 @@ def test_two_thousand_events_through_a_stop_and_a_restart_have_one_outcome_each_
     published = [(f"shop-{n % 50}", event(pictures[n % 40].url, n)) for n in range(count)]
     service.publish(published)
     service.start()
-    service.read(service.output, 300)
+    service.wait_until_read(service.output, 300)
     assert service.end() == 0
     before = len(service.read(service.output, 0))
     assert 300 <= before < count
@@ -243,7 +247,7 @@ def test_a_killed_service_loses_and_doubles_nothing(service: Process, images: Im
     pictures = images.pictures(20)
     service.publish([(f"key-{n % 7}", event(pictures[n % 20].url, n)) for n in range(count)])
     service.start()
-    service.read(service.output, 40)
+    service.wait_until_read(service.output, 40)
     assert service.end(signal.SIGKILL) == -signal.SIGKILL
     service.start()
     outcomes = [decode_prediction(message.value()) for message in service.read(service.output, count, 90)]
