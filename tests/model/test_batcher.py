@@ -1,0 +1,144 @@
+"""The queue in front of the model: who goes with whom, and that nobody shares another's fate."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from consumer.errors import ModelFailed, Overloaded
+from consumer.events import Probabilities
+from consumer.model import Batcher
+from consumer.model.batcher import Pixels, Queue, Waiting
+
+
+def image(number: int) -> Pixels:
+    return np.full((2, 2, 3), number, np.uint8)
+
+
+def answer(pixels: Pixels) -> Probabilities:
+    return {"value": {"is": float(pixels[0, 0, 0])}}
+
+
+class Model:
+    """Answers each image with its own value; may be held, and fails for what is in ``poison``."""
+
+    def __init__(self, poison: Sequence[int] = ()) -> None:
+        self.batches: list[list[int]] = []
+        self.poison = set(poison)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.called = threading.Event()
+
+    def __call__(self, images: Pixels) -> list[Probabilities]:
+        self.called.set()
+        assert self.gate.wait(10)
+        values = [int(one[0, 0, 0]) for one in images]
+        self.batches.append(values)
+        if self.poison & set(values):
+            raise RuntimeError("an image that the model cannot take")
+        return [answer(one) for one in images]
+
+
+def values(futures: Sequence[Future[Probabilities]]) -> list[float]:
+    return [one.result(10)["value"]["is"] for one in futures]
+
+
+def test_an_image_that_finds_the_model_idle_goes_at_once() -> None:
+    queue = Queue(max_size=8, max_wait_s=1.0)
+    queue.put(Waiting(image(1), since=0.0), urgent=False)
+    assert queue.wait_s(0.0, busy=False) == 0.0
+
+
+def test_after_a_batch_a_small_one_waits_for_company_from_its_oldest_image_on() -> None:
+    queue = Queue(max_size=8, max_wait_s=1.0)
+    queue.put(Waiting(image(1), since=5.0), urgent=False)
+    assert queue.wait_s(5.25, busy=True) == 0.75
+    assert queue.wait_s(7.0, busy=True) == 0.0
+
+
+def test_a_full_batch_and_an_urgent_image_never_wait() -> None:
+    full = Queue(max_size=2, max_wait_s=1.0)
+    for number in range(2):
+        full.put(Waiting(image(number), since=0.0), urgent=False)
+    assert full.wait_s(0.0, busy=True) == 0.0
+    urgent = Queue(max_size=2, max_wait_s=1.0)
+    urgent.put(Waiting(image(1), since=0.0), urgent=True)
+    assert urgent.wait_s(0.0, busy=True) == 0.0
+
+
+def test_urgent_images_go_first_and_cancelled_ones_not_at_all() -> None:
+    queue = Queue(max_size=3, max_wait_s=1.0)
+    waiting = [Waiting(image(number), since=0.0) for number in range(5)]
+    for number, one in enumerate(waiting):
+        queue.put(one, urgent=number == 4)
+    assert waiting[0].answer.cancel()
+    assert [int(one.pixels[0, 0, 0]) for one in queue.take()] == [4, 1, 2]
+    assert len(queue) == 1
+
+
+def test_what_gathers_while_a_call_runs_goes_together() -> None:
+    model = Model()
+    model.gate.clear()
+    batcher = Batcher(model, max_size=8, max_wait_s=0.0)
+    futures = [batcher.submit(image(0))]
+    assert model.called.wait(10)
+    futures += [batcher.submit(image(number)) for number in range(1, 7)]
+    model.gate.set()
+    assert values(futures) == [0, 1, 2, 3, 4, 5, 6]
+    batcher.close()
+    assert model.batches == [[0], [1, 2, 3, 4, 5, 6]]
+
+
+@pytest.mark.parametrize("poison", [[3], [0], [7], [2, 5]])
+def test_a_failed_call_is_taken_apart_until_the_culprit_stands_alone(poison: list[int]) -> None:
+    model = Model(poison)
+    model.gate.clear()
+    batcher = Batcher(model, max_size=8, max_wait_s=0.0)
+    first = batcher.submit(image(100))
+    assert model.called.wait(10)
+    futures = [batcher.submit(image(number)) for number in range(8)]
+    model.gate.set()
+    assert values([first]) == [100]
+    for number, future in enumerate(futures):
+        if number in poison:
+            with pytest.raises(ModelFailed):
+                future.result(10)
+        else:
+            assert values([future]) == [number]
+    batcher.close()
+
+
+def test_a_model_that_gives_too_few_answers_mixes_nothing_up() -> None:
+    batcher = Batcher(lambda images: [], max_size=4, max_wait_s=0.0)
+    with pytest.raises(ModelFailed):
+        batcher.submit(image(1)).result(10)
+    batcher.close()
+
+
+def test_a_thousand_images_from_eight_threads_each_have_their_own_answer_and_are_observed() -> None:
+    sizes: list[float] = []
+    waits: list[float] = []
+    batcher = Batcher(Model(), 16, 0.001, on_batch=sizes.append, on_wait=waits.append)
+    with ThreadPoolExecutor(8) as threads:
+        futures = list(threads.map(lambda number: batcher.submit(image(number % 250)), range(1_000)))
+    assert values(futures) == [number % 250 for number in range(1_000)]
+    batcher.close()
+    assert (sum(sizes), len(waits), max(sizes) <= 16) == (1_000, 1_000, True)
+
+
+def test_closing_answers_what_is_queued_and_takes_no_more() -> None:
+    model = Model()
+    model.gate.clear()
+    batcher = Batcher(model, max_size=2, max_wait_s=60.0)
+    futures = [batcher.submit(image(number)) for number in range(5)]
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    model.gate.set()
+    closing.join(10)
+    assert values(futures) == [0, 1, 2, 3, 4]
+    with pytest.raises(Overloaded):
+        batcher.submit(image(1))

@@ -1,0 +1,78 @@
+"""A model's configuration: what is read, and what is said of the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import ModelError
+from consumer.model import ModelConfig
+
+GOOD = """\
+paths: {model_path: ./model.keras}
+model:
+  input_shape: [224, 112]
+  target_encoder:
+    sleeves: [long, short]
+    sale: [yes, no]
+    size: [38, 40]
+epochs: 7
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "model.keras").write_bytes(b"weights")
+    (folder / "config.yml").write_text(text)
+    return folder
+
+
+def test_a_directory_and_its_file_read_the_same(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    assert ModelConfig.read(tmp_path) == ModelConfig.read(tmp_path / "config.yml")
+
+
+def test_width_comes_before_height_and_labels_stay_as_they_were_written(tmp_path: Path) -> None:
+    config = ModelConfig.read(write(tmp_path, GOOD))
+    assert config.input_size == (224, 112)
+    assert config.tasks == {"sleeves": ("long", "short"), "sale": ("yes", "no"), "size": ("38", "40")}
+    assert list(config.tasks) == ["sleeves", "sale", "size"]
+
+
+def test_name_and_version_are_the_directorys_name_and_a_digest_of_the_weights_unless_given(tmp_path: Path) -> None:
+    config = ModelConfig.read(write(tmp_path, GOOD))
+    assert config.name == tmp_path.name
+    assert config.version == hashlib.sha256(b"weights").hexdigest()[:12]
+    named = ModelConfig.read(write(tmp_path, GOOD.replace("model:\n", "model:\n  name: shop\n  version: 2.10\n")))
+    assert (named.name, named.version) == ("shop", "2.10")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("paths: {model_path: ./model.keras}", "paths: {}", "paths.model_path is missing"),
+        ("./model.keras", "./other.keras", "which does not exist"),
+        ("[224, 112]", "[224]", "model.input_shape must be a list of width and height"),
+        ("[224, 112]", "224", "model.input_shape must be a list of width and height"),
+        ("[224, 112]", "[224, 112, 1]", "3 channels"),
+        ("[224, 112]", "[0, 112]", "each from 1 to 4096"),
+        ("[long, short]", "long", "model.target_encoder.sleeves must be a list of at least two labels"),
+        ("[long, short]", "[long]", "at least two labels"),
+        ("[long, short]", "[long, long]", "labels that differ"),
+        ("[long, short]", "[long, '']", "at least two labels"),
+        ("[long, short]", "[long, short", "is no YAML"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_with_file_and_key(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ModelError) as raised:
+        ModelConfig.read(write(tmp_path, GOOD.replace(old, new)))
+    assert told in str(raised.value)
+    assert "config.yml" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_path_that_does_not_exist_says_what_model_path_is(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"MODEL_PATH is a directory with config\.yml"):
+        ModelConfig.read(tmp_path / "nowhere")
