@@ -25,6 +25,9 @@ from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 
+CLOSE_S = 1.0
+"""What giving everything back may take once the stream has ended."""
+
 EXIT_CODES = """exit codes:
   0 stopped as asked   1 unexpected   2 settings   3 model
   4 broker: unreachable, not authorised, topic missing
@@ -135,8 +138,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
     except Exception:
         log.exception("unexpected: this is a bug")
         code = 1
-    finally:
-        service.close()
+    # Closing waits for threads, and a thread that is stuck must not keep the process: 5 s after the drain it is gone.
+    closing = threading.Thread(target=service.close, name="close", daemon=True)
+    closing.start()
+    closing.join(CLOSE_S)
     logging_on.close()
     sys.stdout.flush()
     # Fetches under way may hold their threads for FETCH_DEADLINE_S; whatever they bring is nobody's now.
