@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,28 @@ from consumer.errors import ModelError
 MAX_SIDE = 4096
 """Largest width or height of a model's input, in pixels: far past any classifier."""
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 class _TextLoader(yaml.SafeLoader):
-    """Keeps plain scalars as the text that the author wrote.
+    """Every scalar is the text that the author wrote; a key may stand only once.
 
-    YAML 1.1 reads ``no``, ``on`` and ``1`` as false, true and a number, and ``no`` is a fine label.
+    YAML 1.1 reads ``no``, ``on`` and ``1`` as false, true and a number, and ``no`` is a fine label. Tags
+    are ignored, so that those of a training configuration (``!include …``) do no harm; merge keys work.
     """
 
+    yaml_implicit_resolvers = {"<": [(_MERGE, re.compile("<<"))]}  # noqa: RUF012 - PyYAML's own form
+    yaml_constructors: dict[str, Any] = {}  # noqa: RUF012 - without one PyYAML goes by the node: text, list, mapping
 
-_TextLoader.yaml_implicit_resolvers = {}
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Refuses a key that stands twice, of which PyYAML would keep the last without a word."""
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else []:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"the key {key.value} stands twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +45,8 @@ class ModelConfig:
     """What `config.yml` says.
 
     Attributes:
-        name: of the model, for its outcomes.
-        version: given, or the first 12 hex digits of the SHA-256 of the model's files.
+        name: of the model, for its outcomes; without `model.name` the directory's.
+        version: `model.version`, or the first 12 hex digits of the SHA-256 of the model's files.
         model_path: the `.keras` or `.h5` file, or the SavedModel directory.
         input_size: width and height of the input, in pixels.
         tasks: task → its labels, both in the model's output order.
@@ -52,27 +66,35 @@ class ModelConfig:
             ModelError: it is missing or wrong; one line that names file, key and what is expected.
         """
         file = path / "config.yml" if path.is_dir() else path
+        entry = _Entry(file, _content(file))
+        model_path = file.parent / Path(entry.text("paths", "model_path")).expanduser()
         try:
-            content = yaml.load(file.read_text("utf-8"), Loader=_TextLoader)  # noqa: S506 - a SafeLoader
-        except FileNotFoundError:
-            raise ModelError(
-                f"{file} does not exist: MODEL_PATH is a directory with config.yml, or that file"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"{file} cannot be read: {error}") from None
-        except yaml.YAMLError as error:
-            raise ModelError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
-        entry = _Entry(file, content)
-        model_path = file.parent / entry.text("paths", "model_path")
-        if not model_path.exists():
-            raise ModelError(f"{file}: paths.model_path names {model_path}, which does not exist")
-        return cls(
-            name=entry.text("model", "name", default=file.resolve().parent.name),
-            version=entry.text("model", "version", default="") or _digest(model_path),
-            model_path=model_path,
-            input_size=entry.size("model", "input_shape"),
-            tasks=entry.tasks("model", "target_encoder"),
-        )
+            if not model_path.exists():
+                raise ModelError(f"{file}: paths.model_path names {model_path}, which does not exist")
+            return cls(
+                name=entry.text("model", "name", default=file.resolve().parent.name),
+                version=entry.text("model", "version", default="") or _digest(model_path),
+                model_path=model_path,
+                input_size=entry.size("model", "input_shape"),
+                tasks=entry.tasks("model", "target_encoder"),
+            )
+        except OSError as error:
+            raise ModelError(f"{file}: {model_path} cannot be read: {error.strerror}") from None
+
+
+def _content(file: Path) -> Any:
+    if file.suffix in {".keras", ".h5", ".hdf5", ".pb"}:
+        raise ModelError(f"MODEL_PATH is a model file, {file}: name its directory with config.yml, or that file")
+    try:
+        return yaml.load(file.read_bytes(), Loader=_TextLoader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise ModelError(f"{file} does not exist: MODEL_PATH is a directory with config.yml, or that file") from None
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ModelError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ModelError(f"{file} is no YAML of ours: it is nested too deeply") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +108,12 @@ class _Entry:
         value = self._at(keys, default)
         if not isinstance(value, str) or (not value.strip() and default is None):
             raise self._wrong(keys, "a text")
-        return value
+        return value.strip() or default or ""
 
     def size(self, *keys: str) -> tuple[int, int]:
         value = self._at(keys, None)
-        sides = (
-            [int(one) for one in value if str(one).isascii() and str(one).isdigit()] if isinstance(value, list) else []
-        )
+        texts = [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+        sides = [int(one) for one in texts if re.fullmatch(r"[0-9]{1,5}", one)]
         # A third number is the channels, as training configurations write it.
         if len(sides) not in {2, 3} or len(sides) != len(value) or not all(1 <= one <= MAX_SIDE for one in sides[:2]):
             raise self._wrong(keys, f"a list of width and height in pixels, each from 1 to {MAX_SIDE}")
@@ -105,15 +126,15 @@ class _Entry:
         if not isinstance(value, dict) or not value:
             raise self._wrong(keys, "a mapping of task to its list of labels")
         for task, labels in value.items():
-            if (
-                not isinstance(labels, list)
-                or len(labels) < 2
-                or not all(isinstance(one, str) and one for one in labels)
-            ):
-                raise self._wrong((*keys, str(task)), "a list of at least two labels")
+            if not isinstance(task, str) or not task.strip():
+                raise self._wrong(keys, "a mapping whose tasks have names")
+            texts = isinstance(labels, list) and all(isinstance(one, str) and one.strip() for one in labels)
+            if not texts or len(labels) < 2:
+                raise self._wrong((*keys, task), "a list of at least two labels, none of them empty")
             if len(set(labels)) < len(labels):
-                raise self._wrong((*keys, str(task)), "labels that differ from each other")
-        return {str(task): tuple(labels) for task, labels in value.items()}
+                twice = next(one for one in labels if labels.count(one) > 1)
+                raise self._wrong((*keys, task), f"labels that differ from each other ({twice} stands twice)")
+        return {task: tuple(labels) for task, labels in value.items()}
 
     def _at(self, keys: tuple[str, ...], default: str | None) -> Any:
         value = self.content

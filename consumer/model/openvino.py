@@ -18,18 +18,24 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
+def converted(reference: TensorFlowBackend) -> Any:
+    """The reference's graph for any batch size: converting takes a second, so it is done once for all."""
+    import openvino as ov  # noqa: PLC0415 - an extra
+
+    return ov.convert_model(reference.concrete(None))
+
+
 class OpenVinoBackend:
-    """Runs the converted graph; one compiled model for each batch size, made when first asked for."""
+    """Runs a converted graph; one compiled model for each batch size, made when first asked for."""
 
     name = "openvino"
 
-    def __init__(self, reference: TensorFlowBackend, precision: str) -> None:
+    def __init__(self, model: Any, precision: str) -> None:
         import openvino as ov  # noqa: PLC0415 - an extra
 
         self.precision = precision
-        self._ov = ov
         self._core = ov.Core()
-        self._reference = reference
+        self._model = model
         self._compiled: dict[int, Any] = {}
         self._options = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
@@ -41,7 +47,8 @@ class OpenVinoBackend:
         """As `TensorFlowBackend.__call__`."""
         size = len(images)
         if size not in self._compiled:
-            converted = self._ov.convert_model(self._reference.concrete(size))
-            self._compiled[size] = self._core.compile_model(converted, "CPU", self._options)
+            fixed = self._model.clone()
+            fixed.reshape([size, *images.shape[1:]])
+            self._compiled[size] = self._core.compile_model(fixed, "CPU", self._options)
         found = self._compiled[size](images)
         return [np.array(found[index], dtype=np.float32) for index in range(len(found))]

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -98,7 +99,8 @@ def select(reference: TensorFlowBackend, settings: Settings, input_size: tuple[i
         candidates.append(lambda: reference)
     if wanted in {"auto", "openvino"} and openvino.is_installed():
         kinds = ("float32", "bfloat16") if precision == "auto" else (precision,)
-        candidates += [lambda kind=kind: openvino.OpenVinoBackend(reference, kind) for kind in kinds]  # type: ignore[misc]
+        model = openvino.converted(reference)
+        candidates += [partial(openvino.OpenVinoBackend, model, kind) for kind in kinds]
     if len(candidates) == 1 and wanted == "tensorflow":
         return reference
     trials = [_try(make(), reference, input_size) for make in candidates]

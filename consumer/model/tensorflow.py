@@ -44,10 +44,10 @@ class TensorFlowBackend:
         self._function = tf.function(call, autograph=False)
         self._shape = (height, width, 3)
         self._tf = tf
-        self._graphs: dict[int, Any] = {}
+        self._graphs: dict[int | None, Any] = {}
 
-    def concrete(self, size: int) -> Any:
-        """The graph for one batch size, traced when first asked for."""
+    def concrete(self, size: int | None) -> Any:
+        """The graph for one batch size, null for any, traced when first asked for."""
         if size not in self._graphs:
             spec = self._tf.TensorSpec((size, *self._shape), self._tf.uint8)
             self._graphs[size] = self._function.get_concrete_function(spec)
