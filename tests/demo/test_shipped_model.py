@@ -18,7 +18,7 @@ FIRST_SEED = 20_000  # neither the training's seeds nor those that the training'
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model(Settings())
+    return load_model(Settings(model_backend="tensorflow", model_precision="float32"))
 
 
 def test_measurement_and_demo_draw_other_seeds_than_the_training() -> None:
