@@ -72,7 +72,7 @@ class ModelConfig:
             if not model_path.exists():
                 raise ModelError(f"{file}: paths.model_path names {model_path}, which does not exist")
             return cls(
-                name=entry.text("model", "name", default=file.resolve().parent.name),
+                name=entry.text("model", "name", default="") or file.resolve().parent.name,
                 version=entry.text("model", "version", default="") or _digest(model_path),
                 model_path=model_path,
                 input_size=entry.size("model", "input_shape"),

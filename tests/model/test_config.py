@@ -76,3 +76,8 @@ def test_what_is_wrong_is_told_in_one_line_with_file_and_key(tmp_path: Path, old
 def test_a_path_that_does_not_exist_says_what_model_path_is(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"MODEL_PATH is a directory with config\.yml"):
         ModelConfig.read(tmp_path / "nowhere")
+
+
+def test_an_empty_name_counts_as_none(tmp_path: Path) -> None:
+    config = ModelConfig.read(write(tmp_path, GOOD.replace("model:\n", "model:\n  name:\n  version:\n")))
+    assert (config.name, len(config.version)) == (tmp_path.name, 12)
