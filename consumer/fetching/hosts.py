@@ -114,10 +114,11 @@ class Hosts:
         if connection is None:
             connection = self._make(target)
         with self._lock:
-            if self._closed:
-                raise ConnectFailed("the service is stopping")
-            self._busy.add(connection)
-        return connection
+            if not self._closed:
+                self._busy.add(connection)
+                return connection
+        connection.close()
+        raise ConnectFailed("the service is stopping")
 
     def _take_idle(self, origin: tuple[str, str, int]) -> Connection | None:
         while True:

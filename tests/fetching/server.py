@@ -49,10 +49,11 @@ def redirect(location: str, status: str = "302 Found") -> Answer:
 
 @dataclass
 class Seen:
-    """A request as it came: its target and the bytes of its head."""
+    """A request as it came: its target, the bytes of its head, and the address that it was sent to."""
 
     path: str
     head: bytes
+    address: str
 
 
 class HostileServer:
@@ -122,7 +123,7 @@ class HostileServer:
             request += piece
         path = request.split(b" ")[1].decode("ascii")
         with self._lock:
-            self.seen.append(Seen(path, request))
+            self.seen.append(Seen(path, request, connection.getsockname()[0]))
             answers = self.answers[path]
             answer = answers[min(self._count[path], len(answers) - 1)]
             self._count[path] += 1

@@ -105,6 +105,17 @@ def test_a_length_that_promises_less_cuts_the_body_and_spoils_no_later_one(
     assert fetcher.fetch(server.serve("/", ok())).body == IMAGE
 
 
+def test_an_answer_that_nobody_asked_for_is_not_the_next_ones(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    """Larger than the reader's buffer of 8 KiB, so that what follows the body stays in the socket."""
+    whole, forged = ok(b"x" * 20_000)[0], ok(b"forged")[0]
+    assert isinstance(whole, bytes)
+    assert isinstance(forged, bytes)
+    url = server.serve("/", (whole + forged, "keep"), ok())
+    fetcher = make_fetcher()
+    assert len(fetcher.fetch(url).body) == 20_000
+    assert fetcher.fetch(url).body == IMAGE
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -203,6 +214,20 @@ def test_loopback_is_blocked_unless_it_is_allowed(server: HostileServer, make_fe
     assert isinstance(error, UrlBlocked)
     assert "FETCH_ALLOW_NETS" in str(error)
     assert server.connections == 0
+
+
+def test_ports_and_hosts_are_judged_on_every_hop(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    url = server.serve("/", redirect("http://127.0.0.1:81/"))
+    only_this_port = make_fetcher(fetch_allow_ports=frozenset({server.port}))
+    for fetcher, setting in (
+        (make_fetcher(fetch_allow_ports=frozenset({80, 443})), "FETCH_ALLOW_PORTS"),
+        (make_fetcher(fetch_allow_hosts=("*.example.com",)), "FETCH_ALLOW_HOSTS"),
+        (only_this_port, "FETCH_ALLOW_PORTS"),
+    ):
+        error = failure(fetcher, url)
+        assert error.code == "url_blocked"
+        assert setting in str(error)
+    assert len(server.seen) == 1  # only the last one got as far as the redirect
 
 
 def test_the_environment_takes_no_part(

@@ -32,6 +32,16 @@ def test_one_address_that_is_not_allowed_blocks_the_name(
     assert server.connections == 0
 
 
+def test_the_address_that_was_judged_is_the_one_that_is_connected_to(
+    server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    """The name localhost leads elsewhere for everybody who would resolve it a second time."""
+    server.serve("/", ok())
+    make_fetcher(resolve=lambda _: ["127.0.0.3"]).fetch(server.url("/", "localhost"))
+    assert server.seen[0].address.removeprefix("::ffff:") == "127.0.0.3"
+    assert b"Host: localhost:" in server.seen[0].head
+
+
 def test_a_name_is_judged_anew_for_every_connection(server: HostileServer, make_fetcher: MakeFetcher) -> None:
     """DNS rebinding: the first answer is allowed, the second is not."""
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])

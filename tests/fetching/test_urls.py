@@ -51,6 +51,12 @@ def test_what_two_parsers_could_read_differently_is_refused(case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("case", ["user information", "an empty user"])
+def test_user_information_is_named_as_the_reason(case: str) -> None:
+    with pytest.raises(UrlInvalid, match="user information"):
+        parse(REFUSED[case])
+
+
 def test_a_url_that_is_too_long_is_refused() -> None:
     assert parse("http://example.com/".ljust(MAX_LENGTH, "a"))
     with pytest.raises(UrlInvalid, match="8192"):
