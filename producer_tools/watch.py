@@ -87,9 +87,7 @@ def _show(options: argparse.Namespace, follower: Follower, outages: Outages, com
         for message in messages:
             where = f"{message.partition()}@{message.offset()}"
             try:
-                if error := message.error():
-                    raise ValueError(error.str())
-                outcome = decode_prediction(message.value() or b"")
+                outcome = _outcome_in(message)
             except ValueError as error:
                 complaints.add(f"{where} is no outcome: {error}")
                 continue
@@ -105,6 +103,12 @@ def _show(options: argparse.Namespace, follower: Follower, outages: Outages, com
                 return True
         out.file.flush()
     return options.limit is None
+
+
+def _outcome_in(message: Message) -> dict[str, Any]:
+    if error := message.error():
+        raise ValueError(error.str())
+    return decode_prediction(message.value() or b"")
 
 
 class Outages:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import fields
 
+import hypothesis
 import pytest
 
 from consumer.settings import FAMILIES, Settings
@@ -22,7 +23,9 @@ NO_BROKER = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Takes the service's own variables out of the environment: a developer's shell has no part in a test."""
+    """Takes what differs from run to run out of the tests: a developer's shell, hypothesis' dice and its stopwatch."""
+    hypothesis.settings.register_profile("ours", derandomize=True, deadline=None)
+    hypothesis.settings.load_profile("ours")
     config.stash[GIVEN_BROKER] = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     ours = {field.name.upper() for field in fields(Settings)}
     for variable in list(os.environ):

@@ -74,7 +74,8 @@ def decode_prediction(value: bytes) -> dict[str, Any]:
         ValueError: it is no outcome; the text repeats nothing of the value.
     """
     if value[:1] == b"{":
-        fields = strict_json.decode(value)
+        given = strict_json.decode(value)
+        fields = {field["name"]: given.get(field["name"]) for field in IMAGE_PREDICTION.parsed["fields"]}
         if not validate(fields, IMAGE_PREDICTION.parsed, raise_errors=False):
             raise ValueError("the JSON value is no ImagePrediction: a field is missing or of the wrong type")
         return fields

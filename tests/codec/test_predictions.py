@@ -124,3 +124,9 @@ def test_confluent_wire_format_is_read_when_our_schema_fits_it() -> None:
 def test_what_is_no_outcome_is_refused(value: bytes) -> None:
     with pytest.raises(ValueError, match="value"):
         decode_prediction(value)
+
+
+def test_json_of_other_versions_may_leave_out_nulls_and_add_what_we_do_not_know() -> None:
+    fields = json.loads(encode_prediction(outcome(PREDICTION), "json"))
+    del fields["error"]
+    assert decode_prediction(json.dumps(fields | {"new": 1}).encode()) == expected(PREDICTION)
