@@ -105,14 +105,13 @@ def test_a_length_that_promises_less_cuts_the_body_and_spoils_no_later_one(
     assert fetcher.fetch(server.serve("/", ok())).body == IMAGE
 
 
-def test_an_answer_that_nobody_asked_for_is_not_the_next_ones(server: HostileServer, make_fetcher: MakeFetcher) -> None:
-    """Larger than the reader's buffer of 8 KiB, so that what follows the body stays in the socket."""
-    whole, forged = ok(b"x" * 20_000)[0], ok(b"forged")[0]
-    assert isinstance(whole, bytes)
+def test_answers_that_nobody_asked_for_are_not_the_next_ones(server: HostileServer, make_fetcher: MakeFetcher) -> None:
+    """Many, because the reader's buffer swallows up to 8 KiB behind a body; the rest stays in the socket."""
+    forged = ok(b"forged")[0]
     assert isinstance(forged, bytes)
-    url = server.serve("/", (whole + forged, "keep"), ok())
+    url = server.serve("/", (head("200 OK", f"Content-Length: {len(IMAGE)}") + IMAGE + forged * 500, "keep"), ok())
     fetcher = make_fetcher()
-    assert len(fetcher.fetch(url).body) == 20_000
+    assert fetcher.fetch(url).body == IMAGE
     assert fetcher.fetch(url).body == IMAGE
 
 
