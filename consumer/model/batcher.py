@@ -1,12 +1,7 @@
-"""The queue in front of the model: images come singly, the model is asked in batches.
+"""The model's thread: images come singly from many threads, the model is asked in batches.
 
-The rule: an image that finds the model idle goes at once. While a call runs, others gather, up to the
-largest batch, and go together when it ends. Only if a batch that is not full has just been preceded by
-another (the topic is busy, more is on its way) does it wait for company, at most ``max_wait_s`` from the
-arrival of its oldest image. So a single image pays no wait, and a flood fills its batches by itself.
-
-A batch never shares a fate: if a call fails, its images are asked again in halves, until the culprit
-stands alone.
+When a batch goes and who is in it is `consumer.model.batch_queue`'s to say. A batch never shares a fate:
+if a call fails, its images are asked again in halves, until the culprit stands alone.
 """
 
 from __future__ import annotations
@@ -14,68 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consumer.errors import ModelFailed, Overloaded
 from consumer.events import Probabilities
+from consumer.model.batch_queue import BatchQueue, Waiting
+from consumer.model.heads import Pixels
 
 log = logging.getLogger(__name__)
 
-Pixels = NDArray[np.uint8]
 Observer = Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One image in the queue; ``since`` is monotonic seconds."""
-
-    pixels: Pixels
-    since: float
-    answer: Future[Probabilities] = field(default_factory=Future)
-
-
-class Queue:
-    """Who waits, and who goes next. Without thread or clock: the time is passed in."""
-
-    def __init__(self, max_size: int, max_wait_s: float) -> None:
-        self._max_size = max_size
-        self._max_wait_s = max_wait_s
-        self._urgent: deque[Waiting] = deque()
-        self._others: deque[Waiting] = deque()
-
-    def __len__(self) -> int:
-        return len(self._urgent) + len(self._others)
-
-    def put(self, one: Waiting, *, urgent: bool) -> None:
-        """Takes an image in."""
-        (self._urgent if urgent else self._others).append(one)
-
-    def wait_s(self, now: float, *, busy: bool) -> float:
-        """Seconds until the next batch should go: 0 is now. The queue must not be empty.
-
-        Args:
-            now: monotonic seconds.
-            busy: whether a call has just ended, so that more is likely on its way.
-        """
-        if self._urgent or not busy or len(self) >= self._max_size:
-            return 0.0
-        return max(0.0, self._others[0].since + self._max_wait_s - now)
-
-    def take(self) -> list[Waiting]:
-        """The next batch, urgent ones first; who was cancelled meanwhile is left out."""
-        batch: list[Waiting] = []
-        for queue in (self._urgent, self._others):
-            while queue and len(batch) < self._max_size:
-                one = queue.popleft()
-                if one.answer.set_running_or_notify_cancel():
-                    batch.append(one)
-        return batch
 
 
 def _unobserved(_: float) -> None:
@@ -85,13 +31,18 @@ def _unobserved(_: float) -> None:
 class Batcher:
     """Answers for single images through batched calls, on a thread of its own.
 
+    It takes whatever it is given: whoever submits bounds how many images wait at a time. A future's
+    callbacks run on the model's thread, between two calls, so they must be short; observers too, and
+    they must not raise.
+
     Args:
         predict: uint8 (n, height, width, 3) → n answers; called by one thread only.
         max_size: most images in one call.
-        max_wait_s: longest wait for company.
-        on_batch: is told the size of each batch.
+        max_wait_s: longest wait for company, in seconds.
+        on_batch: is told the size of each call that gave answers.
         on_wait: is told the seconds that each image waited for its call.
         on_predict: is told the seconds that each image's call took.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -106,7 +57,7 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._predict = predict
-        self._queue = Queue(max_size, max_wait_s)
+        self._queue = BatchQueue(max_size, max_wait_s)
         self._on_batch = on_batch
         self._on_wait = on_wait
         self._on_predict = on_predict
@@ -122,15 +73,18 @@ class Batcher:
         return len(self._queue)
 
     def submit(self, pixels: Pixels, *, urgent: bool = False) -> Future[Probabilities]:
-        """Queues an image (height, width, 3); ``urgent`` goes first.
+        """Queues an image, uint8 (height, width, 3); ``urgent`` goes first.
+
+        Returns:
+            Its answer, or `ModelFailed`. It may be cancelled until its call begins.
 
         Raises:
             Overloaded: the batcher was closed.
         """
-        one = Waiting(pixels, self._clock())
         with self._changed:
             if self._closed:
                 raise Overloaded("the service is stopping")
+            one = Waiting(pixels, self._clock())
             self._queue.put(one, urgent=urgent)
             self._changed.notify()
         return one.answer
@@ -143,22 +97,18 @@ class Batcher:
         self._thread.join()
 
     def _run(self) -> None:
-        busy = False
-        while (batch := self._next(busy)) is not None:
-            busy = bool(batch)
+        while (batch := self._next()) is not None:
             if batch:
-                self._on_batch(len(batch))
                 self._ask(batch)
 
-    def _next(self, busy: bool) -> list[Waiting] | None:
+    def _next(self) -> list[Waiting] | None:
         """Waits for the next batch; null when closed and empty."""
         with self._changed:
             while not len(self._queue):
                 if self._closed:
                     return None
                 self._changed.wait()
-                busy = False
-            while not self._closed and (wait := self._queue.wait_s(self._clock(), busy=busy)) > 0:
+            while not self._closed and (wait := self._queue.wait_s(self._clock())) > 0:
                 self._changed.wait(wait)
             return self._queue.take()
 
@@ -170,6 +120,7 @@ class Batcher:
             self._ask_in_halves(batch, error)
             return
         took = self._clock() - began
+        self._on_batch(len(batch))
         for one, answer in answers:
             self._on_wait(began - one.since)
             self._on_predict(took)

@@ -27,7 +27,7 @@ class _TextLoader(yaml.SafeLoader):
     """
 
     yaml_implicit_resolvers = {"<": [(_MERGE, re.compile("<<"))]}  # noqa: RUF012 - PyYAML's own form
-    yaml_constructors: dict[str, Any] = {}  # noqa: RUF012 - without one PyYAML goes by the node: text, list, mapping
+    yaml_constructors = {}  # noqa: RUF012 - without one PyYAML goes by the node: text, list, mapping
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Refuses a key that stands twice, of which PyYAML would keep the last without a word."""

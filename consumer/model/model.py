@@ -11,9 +11,12 @@ import numpy as np
 from consumer.errors import ModelError
 from consumer.events import ModelInfo, Probabilities
 from consumer.model.config import ModelConfig
+from consumer.model.heads import Heads, Pixels, check_heads
+from consumer.model.keras_files import in_one_line
 from consumer.model.loading import load_graph
 from consumer.model.selection import Backend, probe_images, select
-from consumer.model.tensorflow import Heads, Pixels, TensorFlowBackend, set_threads
+from consumer.model.shapes import batch_shapes, cut
+from consumer.model.tensorflow import TensorFlowBackend, set_threads
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,22 +30,11 @@ image in it waits longer."""
 BATCH_MAX_WAIT_S = 0.005
 """Unless BATCH_MAX_WAIT_MS says otherwise: less than one call of a small model takes."""
 
-MAX_SUM_ERROR = 1e-3
-"""How far the probabilities of one task may be from 1 in all."""
-
 
 def tuned_batching(settings: Settings) -> tuple[int, float]:
     """Most images in one model call, and the longest wait for it to fill, in seconds."""
     wait_s = BATCH_MAX_WAIT_S if settings.batch_max_wait_ms is None else settings.batch_max_wait_ms / 1000
     return settings.batch_max_size or BATCH_MAX_SIZE, wait_s
-
-
-def shapes_up_to(most: int) -> list[int]:
-    """The batch sizes that the model is warmed up for: powers of two, and the largest itself."""
-    sizes = [1]
-    while sizes[-1] * 2 <= most:
-        sizes.append(sizes[-1] * 2)
-    return sizes if sizes[-1] == most else [*sizes, most]
 
 
 class Model:
@@ -59,34 +51,29 @@ class Model:
         self.info = ModelInfo(config.name, config.version, backend.name, backend.precision)
         self.max_batch = max_batch
         self._backend = backend
-        self._shapes = shapes_up_to(max_batch)
+        self._shapes = batch_shapes(max_batch)
         for size in self._shapes:
             backend(probe_images(config.input_size, size))
 
     def predict(self, images: Pixels) -> list[Probabilities]:
-        """Answers for a batch, in its order.
-
-        A batch is cut into the shapes that are warm, largest first (13 → 8, 4, 1), rather than padded:
-        a padded image costs as much as a real one, and a small call little more than its images.
+        """Answers for a batch, in its order; any number is cut into the shapes that are warm.
 
         Args:
             images: uint8 (n, height, width, 3), n from 1 up.
 
         Returns:
             For each image task → label → probability, labels in the configuration's order.
-        """
-        heads = [self._backend(images[start : start + size]) for start, size in self._cuts(len(images))]
-        return [answer for part in heads for answer in self._named(part)]
 
-    def _cuts(self, count: int) -> list[tuple[int, int]]:
-        cuts, start = [], 0
-        for size in reversed(self._shapes):
-            while count - start >= size:
-                cuts.append((start, size))
-                start += size
-        return cuts
+        Raises:
+            ValueError: the model gave a probability that is no number, for at least one of the images.
+        """
+        parts = [self._backend(images[start : start + size]) for start, size in cut(len(images), self._shapes)]
+        return [answer for heads in parts for answer in self._named(heads)]
 
     def _named(self, heads: Heads) -> list[Probabilities]:
+        for task, head in zip(self.config.tasks, heads, strict=True):
+            if not np.isfinite(head).all():
+                raise ValueError(f"a probability of task {task} is not finite")
         rows = zip(*(head.tolist() for head in heads), strict=True)
         return [
             {
@@ -106,30 +93,24 @@ def load_model(settings: Settings) -> Model:
     began = time.monotonic()
     config = ModelConfig.read(settings.model_path or SHIPPED)
     set_threads()
-    reference = TensorFlowBackend(load_graph(config), config.input_size)
-    _check_heads(config, reference)
+    reference = _reference(config)
     model = Model(config, select(reference, settings, config.input_size), tuned_batching(settings)[0])
     log.info("the model is warm after %.1f s", time.monotonic() - began)
     return model
 
 
-def _check_heads(config: ModelConfig, reference: TensorFlowBackend) -> None:
-    """Every head fits its labels and gives probabilities."""
+def _reference(config: ModelConfig) -> TensorFlowBackend:
+    """The model in TensorFlow, its heads checked on probe images."""
+    graph = load_graph(config)
     try:
-        heads = reference(probe_images(config.input_size, 2))
+        reference = TensorFlowBackend(graph, config.input_size)
+        heads = reference(probe_images(config.input_size))
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - TensorFlow raises what it likes for a graph that does not fit
-        text = " ".join(str(error).split())[:300]
-        raise ModelError(f"{config.model_path} cannot be run on images of {config.input_size}: {text}") from None
-    for (task, labels), head in zip(config.tasks.items(), heads, strict=True):
-        if head.ndim != 2 or head.shape[1] != len(labels):
-            raise ModelError(
-                f"{config.model_path}: the head of task {task!r} has shape {head.shape[1:]}, but "
-                f"model.target_encoder lists {len(labels)} labels for it ({', '.join(labels)})"
-            )
-        if not np.isfinite(head).all() or np.abs(head.sum(axis=1) - 1).max() > MAX_SUM_ERROR or head.min() < 0:
-            raise ModelError(
-                f"{config.model_path}: the head of task {task!r} gives no probabilities (they add up to "
-                f"{head[0].sum():.3g}): it should end in softmax"
-            )
+        width, height = config.input_size
+        raise ModelError(
+            f"{config.model_path} cannot be run on images of width {width} and height {height} ({in_one_line(error)})"
+        ) from None
+    check_heads(config, heads)
+    return reference

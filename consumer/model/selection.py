@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from consumer.errors import ModelError
 from consumer.model import openvino
-from consumer.model.tensorflow import Heads, Pixels, TensorFlowBackend
+from consumer.model.heads import Heads, Pixels
+from consumer.model.tensorflow import TensorFlowBackend
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class Backend(Protocol):
 
     @property
     def precision(self) -> str:
-        """``float32``, ``bfloat16`` or ``int8``."""
+        """``float32`` or ``bfloat16``."""
 
     def __call__(self, images: Pixels) -> Heads:
         """uint8 (n, height, width, 3) → one float32 (n, labels) per task."""
@@ -59,7 +58,7 @@ class Trial:
         return self.same_labels and self.difference <= MAX_DIFFERENCE
 
     def __str__(self) -> str:
-        verdict = "agrees" if self.agrees else "disagrees"
+        verdict = "agrees" if self.agrees else "disagrees" if self.same_labels else "disagrees on labels"
         return (
             f"{self.backend.name} {self.backend.precision} {self.seconds * 1000:.1f} ms an image, "
             f"{verdict} (largest difference {self.difference:.4f})"
@@ -67,7 +66,7 @@ class Trial:
 
 
 def probe_images(input_size: tuple[int, int], count: int = PROBES) -> Pixels:
-    """Seeded images with structure at every scale: smooth gradients, blocks and noise."""
+    """Seeded images with structure at every scale: blocks from coarse to fine, plain and with noise."""
     width, height = input_size
     random = np.random.default_rng(20_261_124)
     images = np.empty((count, height, width, 3), np.uint8)
@@ -84,34 +83,60 @@ def select(reference: TensorFlowBackend, settings: Settings, input_size: tuple[i
     """The backend that the settings ask for, or the fastest that agrees.
 
     Raises:
-        ModelError: what is asked for is not installed, does not exist, or disagrees with the reference.
+        ModelError: what is asked for is not installed, cannot be had, or disagrees with the reference.
     """
     wanted, precision = settings.model_backend, settings.model_precision
-    if precision == "int8":
-        raise ModelError("MODEL_PRECISION=int8 needs a quantised copy, which this version does not read: use auto")
-    if wanted == "openvino" and not openvino.is_installed():
-        raise ModelError("MODEL_BACKEND=openvino, but it is not installed: pip install 'image-consumer[openvino]'")
-    if precision == "bfloat16" and (wanted == "tensorflow" or not openvino.is_installed()):
-        raise ModelError("MODEL_PRECISION=bfloat16 needs OpenVINO: pip install 'image-consumer[openvino]'")
-
-    candidates: list[Callable[[], Backend]] = []
-    if wanted in {"auto", "tensorflow"} and precision in {"auto", "float32"}:
-        candidates.append(lambda: reference)
-    if wanted in {"auto", "openvino"} and openvino.is_installed():
-        kinds = ("float32", "bfloat16") if precision == "auto" else (precision,)
-        model = openvino.converted(reference)
-        candidates += [partial(openvino.OpenVinoBackend, model, kind) for kind in kinds]
-    if len(candidates) == 1 and wanted == "tensorflow":
+    _refuse_impossible(wanted, precision)
+    candidates: list[Backend] = []
+    if wanted != "openvino" and precision in {"auto", "float32"}:
+        candidates.append(reference)
+    if wanted != "tensorflow" and openvino.is_installed():
+        try:
+            candidates += _from_openvino(reference, precision)
+        except ModelError as error:
+            if not candidates:
+                raise
+            log.warning("TensorFlow answers alone: %s", error)
+    if candidates == [reference]:
         return reference
-    trials = [_try(make(), reference, input_size) for make in candidates]
-    log.info("model backends: %s", "; ".join(map(str, trials)))
+    trials = [_try(backend, reference, input_size) for backend in candidates]
     agreeing = [trial for trial in trials if trial.agrees]
     if not agreeing:
-        raise ModelError(f"MODEL_BACKEND={wanted} does not agree with TensorFlow in float32: {trials[0]}; use auto")
-    return min(agreeing, key=lambda trial: trial.seconds).backend
+        raise ModelError(
+            f"MODEL_BACKEND={wanted} with MODEL_PRECISION={precision} does not agree with TensorFlow in float32 "
+            f"({'; '.join(map(str, trials))}): set both to auto"
+        )
+    best = min(agreeing, key=lambda trial: trial.seconds)
+    log.info("of %s: %s %s is taken", "; ".join(map(str, trials)), best.backend.name, best.backend.precision)
+    return best.backend
 
 
-def _try(backend: Backend, reference: TensorFlowBackend, input_size: tuple[int, int]) -> Trial:
+def _refuse_impossible(wanted: str, precision: str) -> None:
+    install = "pip install 'image-consumer[openvino]'"
+    if precision == "int8":
+        raise ModelError(
+            "MODEL_PRECISION=int8 needs a quantised copy of the model, which this version does not read: "
+            "set it to auto, float32 or bfloat16"
+        )
+    if precision == "bfloat16" and wanted == "tensorflow":
+        raise ModelError("MODEL_PRECISION=bfloat16 is OpenVINO's alone: set MODEL_BACKEND to openvino or auto")
+    if openvino.is_installed():
+        return
+    if wanted == "openvino":
+        raise ModelError(f"MODEL_BACKEND=openvino, but it is not installed: {install}")
+    if precision == "bfloat16":
+        raise ModelError(f"MODEL_PRECISION=bfloat16 needs OpenVINO, which is not installed: {install}")
+
+
+def _from_openvino(reference: TensorFlowBackend, precision: str) -> list[Backend]:
+    converted = openvino.Converted(reference)
+    able = converted.precisions()
+    if precision not in {"auto", *able}:
+        raise ModelError(f"MODEL_PRECISION={precision}: this processor has only {', '.join(able)}; set it to auto")
+    return [converted.backend(one) for one in able if precision in {"auto", one}]
+
+
+def _try(backend: Backend, reference: Backend, input_size: tuple[int, int]) -> Trial:
     images = probe_images(input_size)
     expected, found = reference(images), backend(images)
     best, until = float("inf"), time.perf_counter() + TIMING_S

@@ -12,7 +12,7 @@ import pytest
 from consumer.errors import ModelFailed, Overloaded
 from consumer.events import Probabilities
 from consumer.model import Batcher
-from consumer.model.batcher import Pixels, Queue, Waiting
+from consumer.model.heads import Pixels
 
 
 def image(number: int) -> Pixels:
@@ -47,39 +47,6 @@ def values(futures: Sequence[Future[Probabilities]]) -> list[float]:
     return [one.result(10)["value"]["is"] for one in futures]
 
 
-def test_an_image_that_finds_the_model_idle_goes_at_once() -> None:
-    queue = Queue(max_size=8, max_wait_s=1.0)
-    queue.put(Waiting(image(1), since=0.0), urgent=False)
-    assert queue.wait_s(0.0, busy=False) == 0.0
-
-
-def test_after_a_batch_a_small_one_waits_for_company_from_its_oldest_image_on() -> None:
-    queue = Queue(max_size=8, max_wait_s=1.0)
-    queue.put(Waiting(image(1), since=5.0), urgent=False)
-    assert queue.wait_s(5.25, busy=True) == 0.75
-    assert queue.wait_s(7.0, busy=True) == 0.0
-
-
-def test_a_full_batch_and_an_urgent_image_never_wait() -> None:
-    full = Queue(max_size=2, max_wait_s=1.0)
-    for number in range(2):
-        full.put(Waiting(image(number), since=0.0), urgent=False)
-    assert full.wait_s(0.0, busy=True) == 0.0
-    urgent = Queue(max_size=2, max_wait_s=1.0)
-    urgent.put(Waiting(image(1), since=0.0), urgent=True)
-    assert urgent.wait_s(0.0, busy=True) == 0.0
-
-
-def test_urgent_images_go_first_and_cancelled_ones_not_at_all() -> None:
-    queue = Queue(max_size=3, max_wait_s=1.0)
-    waiting = [Waiting(image(number), since=0.0) for number in range(5)]
-    for number, one in enumerate(waiting):
-        queue.put(one, urgent=number == 4)
-    assert waiting[0].answer.cancel()
-    assert [int(one.pixels[0, 0, 0]) for one in queue.take()] == [4, 1, 2]
-    assert len(queue) == 1
-
-
 def test_what_gathers_while_a_call_runs_goes_together() -> None:
     model = Model()
     model.gate.clear()
@@ -90,7 +57,7 @@ def test_what_gathers_while_a_call_runs_goes_together() -> None:
     model.gate.set()
     assert values(futures) == [0, 1, 2, 3, 4, 5, 6]
     batcher.close()
-    assert model.batches == [[0], [1, 2, 3, 4, 5, 6]]
+    assert model.batches == [[0], [1, 2, 3, 4], [5, 6]]
 
 
 @pytest.mark.parametrize("poison", [[3], [0], [7], [2, 5]])

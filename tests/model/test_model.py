@@ -12,7 +12,6 @@ import pytest
 
 from consumer.errors import ModelError
 from consumer.model import load_model
-from consumer.model.model import shapes_up_to
 from consumer.settings import Settings
 from tests.model.conftest import CONFIG, Images
 
@@ -55,12 +54,6 @@ def test_once_warm_no_batch_size_traces_the_graph_again(directory: Callable[[str
     assert backend.traced == traced
 
 
-def test_batch_shapes_are_powers_of_two_and_the_largest_itself() -> None:
-    assert shapes_up_to(1) == [1]
-    assert shapes_up_to(16) == [1, 2, 4, 8, 16]
-    assert shapes_up_to(12) == [1, 2, 4, 8, 12]
-
-
 def test_openvino_agrees_and_says_who_it_is(directory: Callable[[str], Path], tiny: Any, images: Images) -> None:
     model = load_model(settings(directory("model.keras"), "openvino", model_precision="float32", batch_max_size=2))
     assert (model.info.backend, model.info.precision) == ("openvino", "float32")
@@ -101,7 +94,11 @@ def write_keras2(folder: Path) -> Any:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("[a, b, c]", "[a, b]", "the head of task 'print' has shape (3,), but model.target_encoder lists 2 labels"),
+        (
+            "[a, b, c]",
+            "[a, b]",
+            "the head of task print gives 3 values an image, but model.target_encoder lists 2 labels",
+        ),
         ("    print: [a, b, c]\n", "", "has 2 outputs, but model.target_encoder names 1 tasks"),
         ("[24, 32]", "[32, 24]", "takes images of shape (32, 24, 3)"),
     ],
@@ -127,7 +124,7 @@ def test_a_head_without_softmax_is_told(tmp_path: Path) -> None:
     model = keras.Model(images, [layers.Dense(2, activation="softmax")(values), layers.Dense(3)(values)])
     model.export(tmp_path / "saved", verbose=False)
     (tmp_path / "config.yml").write_text(CONFIG.format(path="./saved"))
-    with pytest.raises(ModelError, match=r"the head of task 'print' gives no probabilities.*softmax"):
+    with pytest.raises(ModelError, match=r"the head of task print gives no probabilities.*softmax"):
         load_model(settings(tmp_path))
 
 
@@ -143,7 +140,7 @@ def test_a_file_that_is_no_model_is_told_in_one_line(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize(
     ("backend", "precision", "told"),
-    [("auto", "int8", "int8 needs a quantised copy"), ("tensorflow", "bfloat16", "bfloat16 needs OpenVINO")],
+    [("auto", "int8", "int8 needs a quantised copy"), ("tensorflow", "bfloat16", "set MODEL_BACKEND to openvino")],
 )
 def test_a_precision_that_cannot_be_had_is_told(
     directory: Callable[[str], Path], backend: str, precision: str, told: str

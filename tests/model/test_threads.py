@@ -10,15 +10,54 @@ import pytest
 from consumer.model.threads import usable_cores
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 64), ("150000 100000", 2), ("50000 100000", 1), ("?", 64)])
-def test_the_containers_quota_bounds_the_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
-) -> None:
+@pytest.fixture(autouse=True)
+def _sixty_four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
-    (tmp_path / "cpu.max").write_text(quota)
-    assert usable_cores(tmp_path / "cpu.max") == cores
 
 
-def test_without_a_quota_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def member(folder: Path, lines: str) -> Path:
+    (folder / "membership").write_text(lines)
+    return folder / "membership"
+
+
+def quota(group: Path, text: str) -> None:
+    """Writes the limit of a version 2 group."""
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "cpu.max").write_text(text + "\n")
+
+
+def old_quota(group: Path, limit: int) -> None:
+    """Writes the limit of a version 1 group, in microseconds of each 100 000."""
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "cpu.cfs_quota_us").write_text(f"{limit}\n")
+    (group / "cpu.cfs_period_us").write_text("100000\n")
+
+
+@pytest.mark.parametrize(("text", "cores"), [("max 100000", 64), ("150000 100000", 2), ("50000 100000", 1), ("?", 64)])
+def test_a_containers_quota_bounds_the_cores_rounded_up(tmp_path: Path, text: str, cores: int) -> None:
+    quota(tmp_path, text)
+    assert usable_cores(tmp_path, member(tmp_path, "0::/\n")) == cores
+
+
+def test_the_tightest_quota_of_the_groups_around_the_process_holds(tmp_path: Path) -> None:
+    quota(tmp_path / "pods" / "one", "max 100000")
+    quota(tmp_path / "pods", "300000 100000")
+    quota(tmp_path / "other", "100000 100000")
+    assert usable_cores(tmp_path, member(tmp_path, "0::/pods/one\n")) == 3
+
+
+def test_version_1_is_read_where_its_cpu_controller_is_mounted(tmp_path: Path) -> None:
+    old_quota(tmp_path / "cpu,cpuacct" / "docker" / "abc", 250_000)
+    old_quota(tmp_path / "cpu,cpuacct", -1)
+    old_quota(tmp_path / "memory", 100_000)
+    assert usable_cores(tmp_path, member(tmp_path, "8:memory:/\n4:cpu,cpuacct:/docker/abc\n0::/\n")) == 3
+
+
+def test_a_membership_that_is_the_hosts_falls_back_to_the_containers_root(tmp_path: Path) -> None:
+    old_quota(tmp_path / "cpu", 200_000)
+    assert usable_cores(tmp_path, member(tmp_path, "1:cpu:/docker/not-mounted-here\n")) == 2
+
+
+def test_without_any_cgroup_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
-    assert usable_cores(tmp_path / "none") == 1
+    assert usable_cores(tmp_path / "none", tmp_path / "none" / "either") == 1
