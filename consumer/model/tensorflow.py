@@ -45,7 +45,6 @@ class TensorFlowBackend:
 
         self._model = graph  # it holds the variables: the traced graph alone lets them be deleted
         self._tensor = tf.constant
-        self._model = graph  # a traced graph holds its variables weakly: without their owner they are deleted
         self._graph = tf.function(call, autograph=False).get_concrete_function(
             tf.TensorSpec((None, height, width, 3), tf.uint8)
         )
