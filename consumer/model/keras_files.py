@@ -57,10 +57,15 @@ def load_keras(path: Path) -> Any:
         raise ModelError(f"{path} cannot be loaded ({in_one_line(error)}){hint}") from None
 
 
-def in_one_line(error: Exception, most: int = 300) -> str:
-    """An exception of somebody else's library, for the end of our own message."""
+def in_one_line(error: Exception, most: int = 400) -> str:
+    """An exception of somebody else's library, for the end of our own message.
+
+    Of a long one the beginning and the end: Keras prints whole configurations, and the cause after them.
+    """
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:most]}{'…' if len(text) > most else ''}"
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-most // 2 :]}"
+    return f"{type(error).__name__}: {text}"
 
 
 @dataclass(frozen=True, slots=True)

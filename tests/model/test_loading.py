@@ -1,9 +1,7 @@
-"""Files that are out of the ordinary: what loads, and what is refused because its answers could be wrong."""
+"""Model files of every form become one graph, whose heads are Keras' own, in the order of the tasks."""
 
 from __future__ import annotations
 
-import gc
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,152 +10,128 @@ import numpy as np
 import pytest
 
 from consumer.errors import ModelError
-from consumer.model import load_model
+from consumer.model import ModelConfig
+from consumer.model.loading import load_graph
 from consumer.model.quiet import import_tensorflow
-from consumer.settings import Settings
-from tests.model.conftest import CONFIG, Images
-
-Outputs = Callable[[Any, Any], Any]
+from tests.model.conftest import CONFIG, Images, Written, heads
 
 
-def settings(folder: Path, backend: str = "tensorflow") -> Settings:
-    return Settings(model_path=folder, model_backend=backend, batch_max_size=4)  # type: ignore[arg-type]
+def loaded(directory: Path, images: Images) -> list[Any]:
+    return [head.numpy() for head in load_graph(ModelConfig.read(directory))(images)]
 
 
-def placed(folder: Path, name: str) -> Path:
-    """Where the model goes, with its configuration beside it."""
-    (folder / "config.yml").write_text(CONFIG.format(path=f"./{name}"))
-    return folder / name
+def answers(model: Any, images: Images) -> list[Any]:
+    found = model(images.astype(np.float32), training=False)
+    found = [found["sleeves"], found["print"]] if isinstance(found, dict) else found
+    return [head.numpy() for head in found]
 
 
-def built(keras: Any, *before: Any) -> Any:
-    """A model of Keras 2 or 3 with these layers in front of its heads."""
-    images = keras.Input((32, 24, 3))
-    values = images
-    for layer in before:
-        values = layer(values)
-    values = keras.layers.Flatten()(values)
-    return keras.Model(images, [keras.layers.Dense(n, activation="softmax")(values) for n in (2, 3)])
+def same(one: list[Any], other: list[Any]) -> bool:
+    return all(np.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
 
 
-def save(model: Any, path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras on the .h5 form being old, NumPy 2 on Keras' arrays
-        model.save(path)
+def export(model: Any) -> Callable[[Path], Any]:
+    return lambda path: model.export(path, verbose=False)
 
 
-def export(
-    path: Path, outputs: Outputs, *, taken: str = "float32", operation: Callable[[Any], Any] | None = None
-) -> Any:
-    """Writes a SavedModel with TensorFlow alone; gives a function for the expected heads of images."""
+def plain_saved_model(model: Any) -> Callable[[Path], Any]:
+    return lambda path: import_tensorflow().saved_model.save(model, str(path))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.hdf5"])
+def test_a_file_of_keras_3_answers_as_keras_does(name: str, written: Written, tiny: Any, images: Images) -> None:
+    assert same(loaded(written(name, tiny.save), images), answers(tiny, images))
+
+
+@pytest.mark.parametrize("save", [export, plain_saved_model])
+def test_a_saved_model_answers_as_keras_does(save: Any, written: Written, tiny: Any, images: Images) -> None:
+    assert same(loaded(written("saved", save(tiny)), images), answers(tiny, images))
+
+
+@pytest.mark.parametrize("form", ["model.keras", "saved"])
+def test_outputs_in_a_mapping_are_found_by_name(form: str, written: Written, keras: Any, images: Images) -> None:
+    inputs = keras.Input((32, 24, 3))
+    sleeves, prints = heads(keras.layers, keras.layers.GlobalAveragePooling2D()(inputs), ("x", "y"))
+    model = keras.Model(inputs, {"print": prints, "sleeves": sleeves})
+    directory = written(form, model.save if form == "model.keras" else export(model))
+    assert same(loaded(directory, images), answers(model, images))
+
+
+def test_a_model_of_one_task_may_give_its_tensor_bare(tmp_path: Path, written: Written, images: Images) -> None:
     tf = import_tensorflow()
     module = tf.Module()
-    module.weights = tf.Variable(np.random.default_rng(5).normal(0, 1e-3, (32 * 24 * 3, 5)), dtype=tf.float32)
-
-    def heads(images: Any) -> tuple[Any, Any]:
-        values = tf.reshape(tf.cast(images, tf.float32), (-1, 32 * 24 * 3)) @ module.weights
-        values = values if operation is None else operation(values)
-        return tf.nn.softmax(values[:, :2]), tf.nn.softmax(values[:, 2:])
-
-    spec = tf.TensorSpec((None, 32, 24, 3), taken)
-    module.call = tf.function(lambda images: outputs(*heads(images)), input_signature=[spec])
-    tf.saved_model.save(module, str(path), signatures=module.call)
-    return heads
-
-
-def in_list(sleeves: Any, print_: Any) -> Any:
-    return [sleeves, print_]
-
-
-def by_task(sleeves: Any, print_: Any) -> Any:
-    return {"print": print_, "sleeves": sleeves}
-
-
-def matrix(answers: list[Any]) -> Any:
-    return np.array([[value for task in answer.values() for value in task.values()] for answer in answers])
-
-
-@pytest.mark.parametrize("backend", ["tensorflow", "openvino"])
-@pytest.mark.parametrize(("outputs", "taken"), [(in_list, "float32"), (by_task, "float32"), (in_list, "uint8")])
-def test_what_tensorflow_itself_saved_answers_the_same(
-    tmp_path: Path, images: Images, outputs: Outputs, taken: str, backend: str
-) -> None:
-    heads = export(placed(tmp_path, "saved"), outputs, taken=taken)
-    model = load_model(settings(tmp_path, backend))
-    gc.collect()  # a graph does not keep its variables alive: the model has to
-    assert matrix(model.predict(images)) == pytest.approx(np.concatenate(heads(images), axis=1), abs=5e-3)
-
-
-def test_outputs_whose_names_say_nothing_of_the_order_are_refused(tmp_path: Path) -> None:
-    export(placed(tmp_path, "saved"), lambda sleeves, print_: {"long": sleeves, "b": print_})
-    with pytest.raises(ModelError, match=r"model\.target_encoder names the tasks sleeves, print"):
-        load_model(settings(tmp_path))
-
-
-def test_heads_named_like_the_tasks_in_another_order_are_refused(tmp_path: Path) -> None:
-    import keras
-
-    images = keras.Input((32, 24, 3))
-    values = keras.layers.Flatten()(images)
-    heads = [keras.layers.Dense(2, activation="softmax", name=name)(values) for name in ("print", "sleeves")]
-    save(keras.Model(images, heads), placed(tmp_path, "model.keras"))
-    with pytest.raises(ModelError, match=r"list the tasks in the model's output order"):
-        load_model(settings(tmp_path))
-
-
-def test_a_model_that_openvino_cannot_convert_runs_in_tensorflow_unless_openvino_is_asked_for(
-    tmp_path: Path, images: Images
-) -> None:
-    tf = import_tensorflow()
-    export(
-        placed(tmp_path, "saved"),
-        in_list,
-        operation=lambda values: values * tf.linalg.det(tf.eye(2) + 0 * tf.reduce_sum(values)),
+    module.serve = tf.function(
+        lambda pictures: tf.stack([brightness := tf.reduce_mean(pictures, (1, 2, 3)), 1 - brightness], 1),
+        input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)],
     )
-    model = load_model(settings(tmp_path, "auto"))
-    assert model.info.backend == "tensorflow"
-    assert len(model.predict(images)) == len(images)
-    with pytest.raises(ModelError, match="OpenVINO cannot convert the model") as raised:
-        load_model(settings(tmp_path, "openvino"))
+    written("saved", lambda path: tf.saved_model.save(module, str(path), signatures=module.serve))
+    (tmp_path / "config.yml").write_text(CONFIG.format(path="./saved").replace("    print: [a, b, c]\n", ""))
+    (head,) = loaded(tmp_path, images)
+    assert np.allclose(head[:, 0], images.mean((1, 2, 3)), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved"])
+def test_what_keras_2_wrote_answers_as_keras_2_does(name: str, written: Written, keras2: Any, images: Images) -> None:
+    assert same(loaded(written(name, keras2.save), images), answers(keras2, images))
+
+
+def test_an_input_of_integers_is_given_integers(written: Written, keras: Any, images: Images) -> None:
+    inputs = keras.Input((32, 24, 3), dtype="uint8")
+    values = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, heads(keras.layers, values))
+    expected = [head.numpy() for head in model(images, training=False)]
+    assert same(loaded(written("model.keras", model.save), images), expected)
+
+
+def refused(directory: Path) -> str:
+    """What is said of a directory whose model cannot be loaded; one line that names the file."""
+    with pytest.raises(ModelError) as raised:
+        load_graph(ModelConfig.read(directory))
     assert "\n" not in str(raised.value)
+    assert str(directory) in str(raised.value)
+    return str(raised.value)
 
 
-def test_what_keras_3_cannot_read_of_keras_2_loads_through_tf_keras(tmp_path: Path, images: Images) -> None:
-    import tf_keras
-
-    old = built(tf_keras, tf_keras.layers.DepthwiseConv2D(3))
-    save(old, placed(tmp_path, "model.h5"))
-    expected = np.concatenate(old(images.astype(np.float32)), axis=1)
-    assert matrix(load_model(settings(tmp_path)).predict(images)) == pytest.approx(expected, abs=1e-5)
-
-
-def test_without_tf_keras_its_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tf_keras
-
-    save(built(tf_keras, tf_keras.layers.DepthwiseConv2D(3)), placed(tmp_path, "model.h5"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"Keras 2 wrote it: pip install 'image-consumer\[keras2\]'"):
-        load_model(settings(tmp_path))
+@pytest.mark.parametrize("form", ["model.keras", "saved"])
+@pytest.mark.parametrize("size", ["[32, 24]", "[24, 33]"])
+def test_another_input_size_than_the_configurations_is_told(form: str, size: str, written: Written, tiny: Any) -> None:
+    directory = written(form, tiny.save if form == "model.keras" else export(tiny))
+    file = directory / "config.yml"
+    file.write_text(file.read_text().replace("[24, 32]", size))
+    assert "takes images of shape (32, 24, 3) (height, width, channels), but model.input_shape" in refused(directory)
 
 
-@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-@pytest.mark.parametrize("which", ["keras", "tf_keras"])
-def test_python_code_inside_a_file_is_never_loaded(tmp_path: Path, name: str, which: str) -> None:
-    keras = pytest.importorskip(which)
-    save(built(keras, keras.layers.Lambda(lambda values: values * 2)), placed(tmp_path, name))
-    with pytest.raises(ModelError, match="has a Lambda layer, which is Python code"):
-        load_model(settings(tmp_path))
+def test_a_model_of_grey_images_is_told(written: Written, keras: Any) -> None:
+    inputs = keras.Input((32, 24, 1))
+    model = keras.Model(inputs, heads(keras.layers, keras.layers.GlobalAveragePooling2D()(inputs)))
+    assert "takes images of shape (32, 24, 1)" in refused(written("model.keras", model.save))
 
 
-def test_a_model_without_an_input_says_so(tmp_path: Path) -> None:
-    import keras
+@pytest.mark.parametrize("form", ["model.keras", "saved"])
+def test_a_model_of_two_inputs_is_told(form: str, written: Written, keras: Any) -> None:
+    inputs = [keras.Input((32, 24, 3)), keras.Input((32, 24, 3))]
+    values = keras.layers.GlobalAveragePooling2D()(keras.layers.add(inputs))
+    model = keras.Model(inputs, heads(keras.layers, values))
+    directory = written(form, model.save if form == "model.keras" else export(model))
+    assert "takes 2 inputs, but it is given one" in refused(directory)
 
-    save(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)]), placed(tmp_path, "model.keras"))
-    with pytest.raises(ModelError, match="was saved before it had an input"):
-        load_model(settings(tmp_path))
+
+def test_a_saved_model_without_the_usual_signature_is_told(written: Written) -> None:
+    tf = import_tensorflow()
+    directory = written("saved", lambda path: tf.saved_model.save(tf.Module(), str(path)))
+    assert "has no signature serving_default: write it with model.export" in refused(directory)
 
 
-def test_a_head_that_gives_nan_is_told(tmp_path: Path) -> None:
-    export(placed(tmp_path, "saved"), in_list, operation=lambda values: values * float("nan"))
-    with pytest.raises(ModelError, match="the head of task sleeves gives no probabilities"):
-        load_model(settings(tmp_path))
+def test_a_directory_that_is_no_saved_model_is_told(written: Written) -> None:
+    assert "without saved_model.pb" in refused(written("saved", lambda path: path.mkdir()))
+
+
+def test_a_damaged_saved_model_is_told(written: Written, tiny: Any) -> None:
+    directory = written("saved", export(tiny))
+    (directory / "saved" / "saved_model.pb").write_bytes(b"no graph")
+    assert "cannot be loaded as a SavedModel" in refused(directory)
+
+
+def test_a_file_of_another_kind_is_told(written: Written) -> None:
+    directory = written("model.onnx", lambda path: path.write_bytes(b"onnx"))
+    assert "a .keras or .h5 file, or a SavedModel directory" in refused(directory)
