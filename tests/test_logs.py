@@ -251,9 +251,9 @@ def test_the_secrets_of_the_settings_are_known() -> None:
             "KAFKA_SASL_PASSWORD": "word-for-all",
             "KAFKA_CONSUMER_SASL_PASSWORD": "word-for-consumers",
             "KAFKA_SASL_USERNAME": "somebody",
-            "SCHEMA_REGISTRY_URL": "https://user:p%40ss@registry.example/",
         }
     )
+    settings = replace(settings, schema_registry_url="https://user:p%40ss@registry.example/")
     assert set(secrets_of(settings)) == {"key-of-the-api", "word-for-all", "word-for-consumers", "p%40ss", "p@ss"}
 
 
