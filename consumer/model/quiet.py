@@ -20,6 +20,8 @@ CHATTER = re.compile(
 
 def import_tensorflow() -> ModuleType:
     """The module ``tensorflow``, and Keras behind it."""
+    # Whatever the machine's other work is set up for, this model runs on TensorFlow.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     # After that its level holds. At 3, since a missing GPU is an error to it; what matters is raised in Python.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" in sys.modules:

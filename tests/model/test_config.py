@@ -61,7 +61,22 @@ def test_name_and_version_are_the_directorys_name_and_a_digest_of_the_weights_un
         ("[long, short]", "[long]", "at least two labels"),
         ("[long, short]", "[long, long]", "labels that differ"),
         ("[long, short]", "[long, '']", "at least two labels"),
+        ("[long, short]", "[long, ' ']", "none of them empty"),
+        ("[long, short]", "[long, [short]]", "at least two labels"),
+        ("[long, short]", "{long: 1, short: 2}", "at least two labels"),
+        ("[long, short]", "", "at least two labels"),
+        ("    sleeves: [long, short]\n    sale: [yes, no]\n    size: [38, 40]\n", "", "must be a mapping of task"),
+        ("sale: [yes, no]", "sleeves: [yes, no]", "the key sleeves stands twice"),
+        ("sale: [yes, no]", "'': [yes, no]", "a mapping whose tasks have names"),
+        ("model:\n", "modell:\n", "model.input_shape is missing"),
+        ("model:\n", "model:\n  name: [shop]\n", "model.name must be a text"),
+        ("[224, 112]", "[2_24, 112]", "each from 1 to 4096"),
+        ("[224, 112]", "[224.0, 112]", "each from 1 to 4096"),
+        ("[224, 112]", "[4097, 112]", "each from 1 to 4096"),
+        ("./model.keras", "''", "paths.model_path must be a text"),
         ("[long, short]", "[long, short", "is no YAML"),
+        ("epochs: 7", "epochs: " + "[" * 5000, "is no YAML"),
+        ("epochs: 7", "epochs: \x00", "is no YAML"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_with_file_and_key(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -81,3 +96,44 @@ def test_a_path_that_does_not_exist_says_what_model_path_is(tmp_path: Path) -> N
 def test_an_empty_name_counts_as_none(tmp_path: Path) -> None:
     config = ModelConfig.read(write(tmp_path, GOOD.replace("model:\n", "model:\n  name:\n  version:\n")))
     assert (config.name, len(config.version)) == (tmp_path.name, 12)
+
+
+def test_anchors_merge_keys_and_tags_of_a_training_configuration_do_no_harm(tmp_path: Path) -> None:
+    text = "shared: &shared\n  input_shape: [1, 1]\n  version: 3\nload: !include other.yml\n" + GOOD.replace(
+        "model:\n", "model:\n  <<: *shared\n"
+    )
+    config = ModelConfig.read(write(tmp_path, text))
+    assert (config.input_size, config.version) == ((224, 112), "3")
+
+
+def test_a_saved_models_version_is_a_digest_of_all_its_files(tmp_path: Path) -> None:
+    write(tmp_path, GOOD.replace("./model.keras", "./saved"))
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"graph")
+    (tmp_path / "saved" / "variables" / "variables.index").write_bytes(b"one")
+    before = ModelConfig.read(tmp_path).version
+    (tmp_path / "saved" / "variables" / "variables.index").write_bytes(b"two")
+    assert ModelConfig.read(tmp_path).version != before
+
+
+@pytest.mark.parametrize("name", ["model.keras", "old.h5"])
+def test_a_model_file_in_place_of_its_configuration_says_what_model_path_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(ModelError, match=r"MODEL_PATH is a model file, .*: name its directory with config\.yml"):
+        ModelConfig.read(tmp_path / name)
+
+
+def test_a_model_path_is_taken_from_the_configurations_own_directory(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.keras").write_bytes(b"weights")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "shop.yaml").write_text(GOOD.replace("./model.keras", "../weights/model.keras"))
+    config = ModelConfig.read(tmp_path / "conf" / "shop.yaml")
+    assert config.model_path.resolve() == tmp_path / "weights" / "model.keras"
+    assert config.name == "conf"
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    write(tmp_path, GOOD.replace("./model.keras", "m" * 300))
+    with pytest.raises(ModelError, match="cannot be read: File name too long"):
+        ModelConfig.read(tmp_path)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.errors import ModelError
-from consumer.model import load_model
+from consumer.errors import ModelError, ModelFailed
+from consumer.model import Batcher, Model, ModelConfig, load_model
+from consumer.model.heads import Heads
 from consumer.settings import Settings
 from tests.model.conftest import CONFIG, Images
 
@@ -111,3 +112,26 @@ def test_a_file_that_is_no_model_is_told_in_one_line(tmp_path: Path, name: str) 
 def test_a_precision_that_cannot_be_had_is_told(directory: Path, backend: str, precision: str, told: str) -> None:
     with pytest.raises(ModelError, match=told):
         load_model(settings(directory, backend, model_precision=precision))
+
+
+class Sick:
+    """A backend that knows no answer for a black image."""
+
+    name, precision = "sick", "float32"
+
+    def __call__(self, images: Images) -> Heads:
+        head = np.full((len(images), 2), 0.5, np.float32)
+        head[images.max(axis=(1, 2, 3)) == 0] = np.nan
+        return [head]
+
+
+def test_a_probability_that_is_no_number_is_no_answer_and_spoils_no_other(images: Images) -> None:
+    model = Model(ModelConfig("sick", "1", Path("model.keras"), (24, 32), {"sleeves": ("long", "short")}), Sick(), 4)
+    with pytest.raises(ValueError, match="a probability of task sleeves is not finite"):
+        model.predict(np.zeros((1, 32, 24, 3), np.uint8))
+    batcher = Batcher(model.predict, max_size=4, max_wait_s=0.0)
+    pictures = [images[0], np.zeros_like(images[0]), images[1], images[2]]
+    futures = [batcher.submit(one) for one in pictures]
+    batcher.close()
+    assert [type(future.exception()) for future in futures] == [type(None), ModelFailed, type(None), type(None)]
+    assert futures[3].result() == {"sleeves": {"long": 0.5, "short": 0.5}}
