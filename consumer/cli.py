@@ -36,6 +36,7 @@ EXIT_CODES = """exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    _open_standard_files()
     options = _parser().parse_args(argv)
     try:
         settings = Settings.from_env(os.environ)
@@ -43,9 +44,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ServiceError as error:
         print(f"image-consumer: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130  # as a shell says of a program that Ctrl-C ended
     except BrokenPipeError:  # the reader of our output has gone: `image-consumer settings | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+class _Console(Console):
+    """Leaves a reader that has gone to `main`; rich would end the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def _open_standard_files() -> None:
+    """Puts /dev/null where the starter closed a standard descriptor: else the next file or socket gets its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - as long as the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - as long as the process
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,8 +125,9 @@ def _command(commands: object, name: str, call: object, text: str) -> argparse.A
 
 
 def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    # The embedded broker keeps 5 MiB a partition: some 10 000 outcomes in all are there to be read.
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 10000")
     return int(text)
 
 
@@ -129,8 +151,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
     code = 0
     service = Service(settings)
     try:
-        service.start()
-        service.wait(asked)
+        if service.start(asked):
+            service.wait(asked)
         log.info("stopped as asked")
     except ServiceError as error:
         log.error("%s", error)  # noqa: TRY400 - a line that says what to do, not a trace
@@ -149,9 +171,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
 
 
 def _demo(options: argparse.Namespace, settings: Settings) -> int:
+    asked = asked_to_stop()
     from consumer.demo.run import run_demo  # noqa: PLC0415 - TensorFlow, FastAPI: seconds
 
-    return run_demo(settings, events=options.events, keep_running=options.keep_running)
+    return run_demo(settings, asked, events=options.events, keep_running=options.keep_running)
 
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
@@ -168,7 +191,7 @@ def _settings(options: argparse.Namespace, settings: Settings) -> int:  # noqa: 
             *(Text(logs.printable(cell), style=style) for cell in (row.variable, row.value, row.default, row.meaning))
         )
     # Into a pipe, whole lines: a table cut at 80 columns cannot be searched.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+    console = _Console(highlight=False, width=None if sys.stdout.isatty() else 240)
     console.print(table)
     console.print("Any librdkafka property can be set too: KAFKA_…, KAFKA_CONSUMER_…, KAFKA_PRODUCER_…", soft_wrap=True)
     return 0

@@ -83,8 +83,11 @@ class Service:
         assert self._web is not None
         return self._web.url
 
-    def start(self) -> None:
+    def start(self, asked: threading.Event) -> bool:
         """Makes everything and lets the loop turn. HTTP first, model before group: nothing is polled cold.
+
+        Returns:
+            False if it was asked to stop meanwhile; there is nothing to wait for then.
 
         Raises:
             ServiceError: it cannot start; what was made is given back by `close`.
@@ -97,9 +100,13 @@ class Service:
         source = Source(consumer, self.settings.input_topic)
         self._closing.callback(source.close)
         self._preflight(consumer, config["error_cb"])
+        if asked.is_set():
+            return False
         self.health.starting("loading the model")
         self._model = load_model(self.settings)
         self.metrics.set_model(self._model.info)
+        if asked.is_set():
+            return False
         log.info("model %s %s on %s", self._model.info.name, self._model.info.version, self._model.info.backend)
         self._predictor = self._make_predictor(self._model)
         worker = Worker(self._predictor, self._make_encoder(self._model))
@@ -116,6 +123,7 @@ class Service:
         self.health.running()
         self._thread = threading.Thread(target=self._turn, name="stream", daemon=True)
         self._thread.start()
+        return True
 
     def wait(self, asked: threading.Event) -> None:
         """Waits until asked to stop, then lets the loop drain; watches that it moves meanwhile.
@@ -231,7 +239,7 @@ class Service:
         config = clients.producer_config(self.settings, instance)
         make = partial(clients.make_producer, config)
         if self.settings.delivery == "at-least-once":
-            return PlainPublisher(make, source)
+            return PlainPublisher(make, source, largest=int(config["message.max.bytes"]))
         timeout_s = int(config["transaction.timeout.ms"]) / 1000
         return TransactionalPublisher(make, source, stable_name=instance.stable, transaction_timeout_s=timeout_s)
 

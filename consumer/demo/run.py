@@ -25,7 +25,6 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer import logs
-from consumer.cli import asked_to_stop
 from consumer.codec import decode_prediction
 from consumer.demo.images import ImageServer, Picture
 from consumer.errors import ServiceError
@@ -43,15 +42,15 @@ ROWS = 12
 """Pictures in the table; the totals count all."""
 
 
-def run_demo(settings: Settings, *, events: int, keep_running: bool) -> int:
+def run_demo(settings: Settings, asked: threading.Event, *, events: int, keep_running: bool) -> int:
     """Runs the demo; returns 0 only if every event came out and the accuracy holds."""
-    asked = asked_to_stop()
     # The demo itself speaks on stdout; the log, on stderr, tells errors, unless LOG_LEVEL asks for more.
     logs.configure("text", "error" if settings.log_level == "info" else settings.log_level, stream="stderr")
     console = Console(highlight=False)
     with ImageServer() as images, Service(_local(settings, images)) as service:
         with console.status("loading the model and starting a broker …"):
-            service.start()
+            if not service.start(asked):
+                return 1
         stopper = threading.Thread(target=_wait, args=(service, asked), name="wait")
         stopper.start()
         try:
@@ -61,6 +60,9 @@ def run_demo(settings: Settings, *, events: int, keep_running: bool) -> int:
             began = time.monotonic()
             outcomes = _publish_and_read(console, service.settings, pictures, asked)
             seconds = time.monotonic() - began
+            if asked.is_set():
+                console.print("stopped")
+                return 1
             good = _tell_results(console, pictures, outcomes, seconds)
             if keep_running and not asked.is_set():
                 _tell_commands(console, service, images, broker)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +47,10 @@ class Instance:
         return cls(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}", stable=False)
 
 
+AGAIN_AFTER_S = 30.0
+"""How often the same trouble is told while it lasts: librdkafka complains at every attempt to connect."""
+
+
 class Troubles:
     """The last thing that a client complained about: the reason that its calls do not give.
 
@@ -54,12 +60,18 @@ class Troubles:
     def __init__(self, client: str) -> None:
         self._client = client
         self.last: str | None = None
+        self._told_at = 0.0
 
     def __call__(self, error: KafkaError) -> None:
         """librdkafka's ``error_cb``."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or self.last is None:
-            self.last = error.str()
-        log.warning("Kafka %s: %s", self._client, error.str())
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self.last is not None:
+            return  # follows each failure of the only broker, and says less
+        text = re.sub(r" \(after [^)]*\)", "", error.str())
+        now = time.monotonic()
+        if text != self.last or now - self._told_at > AGAIN_AFTER_S:
+            self._told_at = now
+            log.warning("Kafka %s: %s", self._client, text)
+        self.last = text
 
 
 def common(settings: Settings, instance: Instance, kind: str) -> Config:
@@ -69,6 +81,7 @@ def common(settings: Settings, instance: Instance, kind: str) -> Config:
         "client.id": f"image-consumer-{instance.name}",
         "logger": logging.getLogger("librdkafka"),
         "error_cb": Troubles(kind),
+        "log_level": 2,  # critical: failed connections are told by error_cb, once
         "reconnect.backoff.max.ms": 2_000,  # of 10 s: a broker that is back is noticed at once
     }
 

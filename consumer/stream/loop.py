@@ -95,6 +95,7 @@ class StreamLoop:
         self._finished: SimpleQueue[tuple[Claim, Future[Outcome]]] = SimpleQueue()
         self._running: dict[Claim, Future[Outcome]] = {}
         self._stop = Event()
+        self._over = False
         self._drain_until: float | None = None
         self._report_at = 0.0
         self._held_logged_at = 0.0
@@ -116,6 +117,7 @@ class StreamLoop:
             while not self._drained():
                 self.tick()
         finally:
+            self._over = True
             self._publisher.close(1.0)
             self._source.close()
 
@@ -149,6 +151,9 @@ class StreamLoop:
 
     def revoked(self, partitions: list[int]) -> None:
         """The last chance to commit: finish and publish what fits the budget, then hand over."""
+        if self._over:  # what is not published by now is its next owner's; the producer is closed
+            self._core.revoked(partitions)
+            return
         deadline = self._clock() + REVOKE_BUDGET_S
         self._core.revoking(partitions)
         while self._core.busy(partitions) and (now := self._clock()) < deadline:

@@ -45,6 +45,9 @@ Clock = Callable[[], float]
 STEP_S = 5.0
 """Longest that one call into librdkafka may take: signals and the budget are looked at in between."""
 
+RECORD_OVERHEAD = 512
+"""Bytes that a record's framing may add to its key, value and headers when librdkafka judges its size."""
+
 PARTITIONS_KNOWN_FOR_S = 300.0
 """How long a topic's number of partitions is believed: what Kafka's clients take by default."""
 
@@ -312,8 +315,11 @@ class TransactionalPublisher:
 class PlainPublisher:
     """At least once: outcomes, then offsets. Nothing is lost; a failure in between doubles."""
 
-    def __init__(self, make: Callable[[], Producer], source: Source, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, make: Callable[[], Producer], source: Source, *, largest: int, clock: Clock = time.monotonic
+    ) -> None:
         self._make = make
+        self._largest = largest  # the producer's message.max.bytes
         self._source = source
         self._clock = clock
         self._producer: Producer | None = None
@@ -330,19 +336,11 @@ class PlainPublisher:
         producer, outbox = self._producer, self._outbox
         assert producer is not None
         assert outbox is not None
-        try:
-            outbox.put(publication, deadline)
-        except (_Late, KafkaException) as error:
-            return Published(Result.ABORTED, str(error))
-        unsent = producer.flush(max(0.0, deadline - self._clock()))
-        if outbox.rejected:
-            return Published(Result.ABORTED, "outcomes too large", tuple(outbox.rejected))
-        if outbox.refusals:
-            return Published(Result.ABORTED, outbox.refusals[0].str())
-        if unsent:
-            producer.purge()  # or they would come after the same outcomes of the next attempt
-            producer.flush(STEP_S)
-            return Published(Result.ABORTED, f"{unsent} messages were not acknowledged in time")
+        answer = self._send(producer, outbox, publication, deadline)
+        if answer is not None:
+            producer.purge()  # or what is left would come after the same outcomes of the next attempt
+            producer.flush(max(0.1, min(STEP_S, deadline - self._clock())))
+            return answer
         self._owed |= publication.offsets
         self._commit()
         return Published(Result.COMMITTED)
@@ -354,9 +352,32 @@ class PlainPublisher:
         return True
 
     def close(self, budget_s: float) -> None:
-        """Waits for what is still on its way."""
+        """Waits for what is still on its way, and commits what is owed."""
         if self._producer is not None:
             self._producer.flush(budget_s)
+        if self._owed:
+            self._commit()
+
+    def _send(self, producer: Producer, outbox: _Outbox, publication: Publish, deadline: float) -> Published | None:
+        """Null if every message is acknowledged; else what to answer. Some may be out: they will be doubled."""
+        # Found before anything is sent, or each reduction would send the neighbours once more.
+        large = tuple(
+            claim
+            for claim, outcome in zip(publication.claims, publication.outcomes, strict=True)
+            if any(message.size + RECORD_OVERHEAD > self._largest for message in outcome.messages)
+        )
+        if large:
+            return Published(Result.ABORTED, "outcomes too large", large)
+        try:
+            outbox.put(publication, deadline)
+        except (_Late, KafkaException) as error:
+            return Published(Result.ABORTED, str(error))
+        unsent = producer.flush(max(0.0, deadline - self._clock()))
+        if outbox.rejected:
+            return Published(Result.ABORTED, "outcomes too large", tuple(outbox.rejected))
+        if outbox.refusals:
+            return Published(Result.ABORTED, outbox.refusals[0].str())
+        return Published(Result.ABORTED, f"{unsent} messages were not acknowledged in time") if unsent else None
 
     def _commit(self) -> None:
         """The outcomes are out, so a commit that fails is owed, not undone: the next one covers it."""

@@ -87,7 +87,7 @@ def publisher(settings: Settings, source: Source, instance: clients.Instance) ->
         return clients.make_producer(clients.producer_config(settings, instance))
 
     if settings.delivery == "at-least-once":
-        return PlainPublisher(make, source)
+        return PlainPublisher(make, source, largest=2 * 2**20)
     return TransactionalPublisher(make, source, stable_name=instance.stable, transaction_timeout_s=10.0)
 
 
@@ -236,17 +236,22 @@ def test_the_lag_is_zero_once_everything_is_committed_although_markers_follow_th
     assert lags == [0.0] * PARTITIONS
 
 
-def test_an_outcome_that_the_broker_finds_too_large_is_published_in_its_reduced_form(kafka: Kafka) -> None:
-    stage = Stage(kafka, "exactly-once")
-    stage.publish(3)
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_an_outcome_that_is_too_large_is_published_in_its_reduced_form_and_doubles_no_neighbour(
+    kafka: Kafka, delivery: str
+) -> None:
+    stage = Stage(kafka, delivery)
+    stage.publish(30)
 
     class LargeWork(ShuffledWork):
         def _echo(self, record: Record, pause: float) -> Outcome:
             small = super()._echo(record, pause)
-            large = Message(stage.output, record.key, random.Random(1).randbytes(1_500_000), (), 0)
+            if record.value != b"11":
+                return small
+            large = Message(stage.output, record.key, random.Random(1).randbytes(2_500_000), (), 0)
             return Outcome("predicted", (large,), reduced=lambda: small)
 
     member = Member(stage.settings, LargeWork(stage.output, seed=4))
-    outcomes = stage.outcomes(at_least=3)
+    outcomes = stage.outcomes(at_least=30)
     member.stop()
     assert_each_once_and_in_order(stage, outcomes)
