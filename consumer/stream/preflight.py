@@ -31,6 +31,7 @@ def reach(client: Any, troubles: Troubles, settings: Settings) -> int:
     try:
         return len(client.list_topics(timeout=REACH_S).brokers)
     except KafkaException as error:
+        client.poll(0)  # hands the client's complaints to `troubles`
         cause = troubles.last or error.args[0].str()
         what = "start one, or set KAFKA_BOOTSTRAP_SERVERS"
         if "uthentication" in cause or "SASL" in cause or "SSL" in cause:
