@@ -8,6 +8,7 @@ such tests are skipped with one loud line, and fail where ``CI`` is set.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import fields
 
@@ -27,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("ours", derandomize=True, deadline=None)
     hypothesis.settings.load_profile("ours")
     config.stash[GIVEN_BROKER] = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    # A shell starts background jobs with SIGINT ignored, and children of a test run there would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ours = {field.name.upper() for field in fields(Settings)}
     for variable in list(os.environ):
         if variable in ours or variable.startswith(("KAFKA_", *FAMILIES)):

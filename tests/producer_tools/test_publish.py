@@ -3,8 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,21 +127,11 @@ def test_nothing_to_read_ends_with_2(tools: Tools, arguments: list[str], message
     assert result.err.startswith(f"image-tools: {message}")
 
 
-@contextmanager
-def heeded_interrupts() -> Iterator[None]:
-    """For children: a shell starts background jobs, such as a test run, with SIGINT ignored, and they inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_ctrl_c_ends_with_what_was_delivered(broker: Broker) -> None:
     where = ["--bootstrap-servers", broker.address, "--topic", broker.topic]
     command = [sys.executable, "-m", "producer_tools", "publish", *where, "-"]
     pipe = subprocess.PIPE
-    with heeded_interrupts(), subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdin
         process.stdin.write("http://a/1\nhttp://a/2\n")
         process.stdin.flush()
