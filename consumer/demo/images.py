@@ -160,11 +160,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8080, help="its port; 0 takes a free one (default: %(default)s)")
     options = parser.parse_args(arguments)
     stop = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before any thread starts, so that sigwait() alone takes them
+    # Before any thread starts, so that sigwait() alone takes them; given back, since child processes inherit the mask.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop)
     try:
-        server = ImageServer(options.host, options.port)
+        return _serve_until(stop, options.host, options.port)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve_until(stop: set[signal.Signals], host: str, port: int) -> int:
+    try:
+        server = ImageServer(host, port)
     except (OSError, OverflowError) as error:
-        sys.stderr.write(f"cannot listen on {options.host}:{options.port}: {error}\n")
+        sys.stderr.write(f"cannot listen on {host}:{port}: {error}\n")
         return 2
     with server:
         sys.stdout.write(f"drawn garments at {server.url}/\n")

@@ -1,6 +1,7 @@
 """The image server: what it serves, and what it says to anything else."""
 
 import http.client
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,7 @@ def test_a_port_in_use_is_told_in_one_line(server: ImageServer, capsys: pytest.C
     port = server.url.rsplit(":", 1)[1]
     assert main(["--port", port]) == 2
     assert capsys.readouterr().err.startswith(f"cannot listen on 127.0.0.1:{port}: ")
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # else no child process can be ended
 
 
 def test_the_command_serves_until_it_is_asked_to_stop() -> None:
