@@ -45,15 +45,25 @@ def test_op_layers_are_found_in_a_model_within_a_model(tmp_path: Path, keras2: A
         load_keras(saved(outer, tmp_path / "model.h5"))
 
 
-@pytest.mark.usefixtures("_no_tf_keras")
-def test_a_plain_h5_of_keras_2_needs_nothing(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    """A model of Keras 2 whose layers Keras 3 has too."""
     import tf_keras
     from tf_keras import layers
 
     images = tf_keras.Input((32, 24, 3))
-    plain = tf_keras.Model(images, heads(layers, layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(images))))
-    model = load_keras(saved(plain, tmp_path / "model.h5"))
-    assert type(model).__module__.startswith("keras.")
+    return tf_keras.Model(images, heads(layers, layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(images))))
+
+
+@pytest.mark.usefixtures("_no_tf_keras")
+def test_a_plain_h5_of_keras_2_needs_nothing(tmp_path: Path, plain: Any) -> None:
+    assert type(load_keras(saved(plain, tmp_path / "model.h5"))).__module__.startswith("keras.")
+
+
+@pytest.mark.usefixtures("_no_tf_keras")
+def test_a_keras_file_of_keras_2_needs_it_even_if_it_is_plain(tmp_path: Path, plain: Any) -> None:
+    with pytest.raises(ModelError, match=INSTALL):
+        load_keras(saved(plain, tmp_path / "model.keras"))
 
 
 def test_in_a_process_without_tf_keras_the_line_is_the_same(tmp_path: Path, keras2: Any) -> None:
