@@ -45,7 +45,7 @@ clean: ## removes what was made here: environment, caches, the fetched Kafka
 .venv/.service: setup.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found (set PYTHON=…)" >&2; exit 1; }
 	@echo "installing into .venv: TensorFlow is 570 MB, this takes a minute or two, once"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	@$(PIP) install --editable .
 	@touch $@
 
