@@ -101,6 +101,9 @@ class _Outbox:
         self._producer = producer
         self._clock = clock
         self._counts: dict[str, tuple[int, float]] = {}
+        self._attempt = 0
+        self.pending = 0
+        """Messages of this attempt that the broker has not acknowledged."""
         self.rejected: set[Claim] = set()
         self.refusals: list[KafkaError] = []
 
@@ -111,6 +114,8 @@ class _Outbox:
             KafkaException: the producer refused a message for another reason.
             _Late: its queue stayed full, or the number of partitions unknown.
         """
+        self._attempt += 1
+        self.pending = 0
         self.rejected.clear()
         self.refusals.clear()
         for claim, outcome in zip(publication.claims, publication.outcomes, strict=True):
@@ -133,8 +138,9 @@ class _Outbox:
                     value=message.value,
                     headers=list(message.headers),
                     partition=self.partition_of(message),
-                    on_delivery=partial(self._delivered, claim),
+                    on_delivery=partial(self._delivered, self._attempt, claim),
                 )
+                self.pending += 1
             except BufferError:  # the producer's queue is full: let it send
                 if self._clock() >= deadline:
                     raise _Late("the producer's queue stayed full") from None
@@ -146,13 +152,15 @@ class _Outbox:
                 self.rejected.add(claim)
             return
 
-    def _delivered(self, claim: Claim, error: KafkaError | None, _: Message) -> None:
+    def _delivered(self, attempt: int, claim: Claim, error: KafkaError | None, _: Message) -> None:
+        if attempt != self._attempt:
+            return  # of an attempt that was given up
         if error is None:
-            return
-        if error.code() in TOO_LARGE:
+            self.pending -= 1
+        elif error.code() in TOO_LARGE:
             self.rejected.add(claim)
-        elif error.code() not in {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}:
-            self.refusals.append(error)
+        else:
+            self.refusals.append(error)  # a purged message too: it is not out
 
     def _count(self, topic: str) -> int:
         count, asked = self._counts.get(topic, (0, -PARTITIONS_KNOWN_FOR_S))
@@ -338,8 +346,11 @@ class PlainPublisher:
         assert outbox is not None
         answer = self._send(producer, outbox, publication, deadline)
         if answer is not None:
-            producer.purge()  # or what is left would come after the same outcomes of the next attempt
-            producer.flush(max(0.1, min(STEP_S, deadline - self._clock())))
+            if len(producer):
+                # What is left must not come after the same outcomes of the next attempt. The purge goes on in
+                # the background and would hit what is produced meanwhile, so the next attempt has a new producer.
+                producer.purge()
+                self.replace(0.0)
             return answer
         self._owed |= publication.offsets
         self._commit()
@@ -372,12 +383,14 @@ class PlainPublisher:
             outbox.put(publication, deadline)
         except (_Late, KafkaException) as error:
             return Published(Result.ABORTED, str(error))
-        unsent = producer.flush(max(0.0, deadline - self._clock()))
+        producer.flush(max(0.0, deadline - self._clock()))
         if outbox.rejected:
             return Published(Result.ABORTED, "outcomes too large", tuple(outbox.rejected))
         if outbox.refusals:
             return Published(Result.ABORTED, outbox.refusals[0].str())
-        return Published(Result.ABORTED, f"{unsent} messages were not acknowledged in time") if unsent else None
+        if outbox.pending:  # an empty queue is no proof: only acknowledgements count
+            return Published(Result.ABORTED, f"{outbox.pending} messages were not acknowledged in time")
+        return None
 
     def _commit(self) -> None:
         """The outcomes are out, so a commit that fails is owed, not undone: the next one covers it."""
