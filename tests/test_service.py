@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import requests
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
 from consumer.codec import decode_prediction
 from consumer.demo.drawing import draw_garment
@@ -94,18 +94,28 @@ class Process:
     def read(self, topic: str, count: int, seconds: float = 60.0, *, settled: bool = True) -> list[Any]:
         """What a subscriber sees in a topic, once there is so much of it, and, ``settled``, nothing more comes."""
         consumer = Consumer(
-            {"bootstrap.servers": self._bootstrap, "group.id": str(uuid.uuid4()), "isolation.level": "read_committed"}
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": str(uuid.uuid4()),
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            }
         )
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, one, OFFSET_BEGINNING) for one in partitions])
         found: list[Any] = []
+        at_end: set[int] = set()  # a moment's silence is no proof of the end: the first fetch may take longer
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and (settled or len(found) < count):
             message = consumer.poll(0.3)
-            if message is None and len(found) >= count:
-                break
-            if message is not None and message.error() is None:
+            if message is None:
+                if len(found) >= count and len(at_end) == len(partitions):
+                    break
+            elif message.error() is None:
                 found.append(message)
+                at_end.discard(message.partition())
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                at_end.add(message.partition())
         consumer.close()
         return found
 
