@@ -9,11 +9,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
-from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +20,7 @@ from rich.text import Text
 from consumer import logs
 from consumer.errors import ServiceError
 from consumer.settings import Settings
+from consumer.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -131,20 +130,8 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def asked_to_stop() -> threading.Event:
-    """An event that SIGTERM and SIGINT set. The handlers do nothing else: the main thread acts."""
-    asked = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
-        asked.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-    return asked
-
-
 def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
-    asked = asked_to_stop()
+    asked = StopRequest.on_signals()
     logging_on = logs.configure(settings.log_format, settings.log_level, secrets=logs.secrets_of(settings))
     from consumer.service import Service  # noqa: PLC0415 - TensorFlow, FastAPI: seconds
 
@@ -171,7 +158,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
 
 
 def _demo(options: argparse.Namespace, settings: Settings) -> int:
-    asked = asked_to_stop()
+    asked = StopRequest.on_signals()
     from consumer.demo.run import run_demo  # noqa: PLC0415 - TensorFlow, FastAPI: seconds
 
     return run_demo(settings, asked, events=options.events, keep_running=options.keep_running)

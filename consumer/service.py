@@ -35,6 +35,7 @@ from consumer.metrics import Metrics
 from consumer.model import Batcher, Model, load_model, tuned_batching
 from consumer.predictor import Predictor
 from consumer.settings import Settings
+from consumer.signals import StopRequest
 from consumer.stream import clients, preflight
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.loop import StreamLoop
@@ -83,7 +84,7 @@ class Service:
         assert self._web is not None
         return self._web.url
 
-    def start(self, asked: threading.Event) -> bool:
+    def start(self, asked: StopRequest) -> bool:
         """Makes everything and lets the loop turn. HTTP first, model before group: nothing is polled cold.
 
         Returns:
@@ -125,7 +126,7 @@ class Service:
         self._thread.start()
         return True
 
-    def wait(self, asked: threading.Event) -> None:
+    def wait(self, asked: StopRequest) -> None:
         """Waits until asked to stop, then lets the loop drain; watches that it moves meanwhile.
 
         Raises:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import re
-import signal
 import sys
 import threading
 from functools import lru_cache
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from consumer.demo.drawing import HEIGHT, WIDTH, draw_garment, truth_of
+from consumer.signals import StopRequest
 
 MAX_SEED = 10**9
 """Seeds from 0 up to here, without it, are served; the training draws from the seeds above."""
@@ -159,25 +159,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="its port; 0 takes a free one (default: %(default)s)")
     options = parser.parse_args(arguments)
-    stop = {signal.SIGTERM, signal.SIGINT}
-    # Before any thread starts, so that sigwait() alone takes them; given back, since child processes inherit the mask.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop)
     try:
-        return _serve_until(stop, options.host, options.port)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve_until(stop: set[signal.Signals], host: str, port: int) -> int:
-    try:
-        server = ImageServer(host, port)
+        server = ImageServer(options.host, options.port)
     except (OSError, OverflowError) as error:
-        sys.stderr.write(f"cannot listen on {host}:{port}: {error}\n")
+        sys.stderr.write(f"cannot listen on {options.host}:{options.port}: {error}\n")
         return 2
+    asked = StopRequest.on_signals()
     with server:
         sys.stdout.write(f"drawn garments at {server.url}/\n")
         sys.stdout.flush()
-        signal.sigwait(stop)
+        asked.wait()
     return 0
 
 

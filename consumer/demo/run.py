@@ -31,6 +31,7 @@ from consumer.errors import ServiceError
 from consumer.kafka_settings import EMBEDDED, KafkaSettings
 from consumer.service import Service
 from consumer.settings import Settings
+from consumer.signals import StopRequest
 
 ACCURACY = 0.95
 """Least share of right answers in each task: what the shipped model keeps on drawings that it never saw."""
@@ -42,7 +43,7 @@ ROWS = 12
 """Pictures in the table; the totals count all."""
 
 
-def run_demo(settings: Settings, asked: threading.Event, *, events: int, keep_running: bool) -> int:
+def run_demo(settings: Settings, asked: StopRequest, *, events: int, keep_running: bool) -> int:
     """Runs the demo; returns 0 only if every event came out and the accuracy holds."""
     # The demo itself speaks on stdout; the log, on stderr, tells errors, unless LOG_LEVEL asks for more.
     logs.configure("text", "error" if settings.log_level == "info" else settings.log_level, stream="stderr")
@@ -100,7 +101,7 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _wait(service: Service, asked: threading.Event) -> None:
+def _wait(service: Service, asked: StopRequest) -> None:
     try:
         service.wait(asked)
     except ServiceError as error:
@@ -134,7 +135,7 @@ def _tell_commands(console: Console, service: Service, images: ImageServer, brok
 
 
 def _publish_and_read(
-    console: Console, settings: Settings, pictures: list[Picture], asked: threading.Event
+    console: Console, settings: Settings, pictures: list[Picture], asked: StopRequest
 ) -> dict[str, dict[str, Any]]:
     """Publishes an event for each picture and collects the outcomes: URL → record."""
     broker = {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 3}

@@ -1,0 +1,54 @@
+"""Being asked to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.signals import StopRequest
+
+
+@pytest.fixture
+def request_() -> Iterator[StopRequest]:
+    made = StopRequest()
+    yield made
+    made.close()
+
+
+def test_it_is_not_set_until_it_is_asked_and_stays_so(request_: StopRequest) -> None:
+    assert not request_.wait(0.0)
+    request_.set()
+    request_.set()
+    assert request_.is_set()
+    assert request_.wait()
+    assert request_.wait()
+
+
+def test_it_wakes_every_thread_that_waits(request_: StopRequest) -> None:
+    woken: list[bool] = []
+    threads = [threading.Thread(target=lambda: woken.append(request_.wait(10))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    request_.set()
+    for thread in threads:
+        thread.join(10)
+    assert woken == [True, True, True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_also_while_the_main_thread_waits(number: signal.Signals) -> None:
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    request = StopRequest.on_signals()
+    try:
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        timer.start()
+        assert request.wait(10)
+        timer.join()
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        request.close()
