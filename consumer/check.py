@@ -17,7 +17,7 @@ from consumer.kafka_settings import EMBEDDED
 from consumer.model import load_model
 from consumer.settings import Settings
 from consumer.stream import clients, preflight
-from consumer.stream.publisher import TransactionalPublisher
+from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
 
 
@@ -107,10 +107,7 @@ def _rights(settings: Settings, instance: clients.Instance) -> str:
 
 
 def _transactions(settings: Settings, instance: clients.Instance, source: Source) -> str:
-    config = clients.producer_config(settings, instance)
-    publisher = TransactionalPublisher(
-        partial(clients.make_producer, config), source, stable_name=False, transaction_timeout_s=10.0
-    )
+    publisher = make_publisher(settings, instance, source)
     publisher.start(15.0)
     publisher.close(0.0)
     return "exactly-once: the brokers take transactions"

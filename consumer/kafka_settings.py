@@ -105,9 +105,10 @@ class KafkaSettings:
         """What was set for consumers, the narrower variable winning."""
         return {k: v for k, v in self.common.items() if _scopes()[k] in "*C"} | dict(self.consumer_only)
 
-    def for_producer(self) -> dict[str, str]:
-        """What was set for producers, the narrower variable winning."""
-        return {k: v for k, v in self.common.items() if _scopes()[k] in "*P"} | dict(self.producer_only)
+    def for_producer(self, *, transactional: bool = True) -> dict[str, str]:
+        """What was set for producers, the narrower variable winning; a plain one is spared transactional properties."""
+        given = {k: v for k, v in self.common.items() if _scopes()[k] in "*P"} | dict(self.producer_only)
+        return {k: v for k, v in given.items() if transactional or not k.startswith("transaction")}
 
     def for_admin(self) -> dict[str, str]:
         """What was set for every kind of client: addresses, security, time-outs."""

@@ -39,7 +39,7 @@ from consumer.signals import StopRequest
 from consumer.stream import clients, preflight
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.loop import StreamLoop
-from consumer.stream.publisher import PlainPublisher, Publisher, TransactionalPublisher
+from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
 from consumer.web import WebServer, create_app
 from consumer.worker import Worker
@@ -114,7 +114,7 @@ class Service:
         self._loop = StreamLoop(
             StreamCore(self._limits()),
             source,
-            self._make_publisher(source, instance),
+            make_publisher(self.settings, instance, source),
             worker,
             topic=self.settings.input_topic,
             drain_s=self.settings.drain_s,
@@ -235,14 +235,6 @@ class Service:
             dead_letter_topic=settings.dead_letter_topic,
             model=model.info,
         )
-
-    def _make_publisher(self, source: Source, instance: clients.Instance) -> Publisher:
-        config = clients.producer_config(self.settings, instance)
-        make = partial(clients.make_producer, config)
-        if self.settings.delivery == "at-least-once":
-            return PlainPublisher(make, source, largest=int(config["message.max.bytes"]))
-        timeout_s = int(config["transaction.timeout.ms"]) / 1000
-        return TransactionalPublisher(make, source, stable_name=instance.stable, transaction_timeout_s=timeout_s)
 
     def _concurrency(self) -> int:
         return self.settings.fetch_concurrency or FETCH_CONCURRENCY

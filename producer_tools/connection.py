@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from confluent_kafka import Consumer, Producer
 
 from consumer.errors import SettingsError
 from consumer.kafka_settings import EMBEDDED
+from consumer.logs import kafka_logger
 from consumer.settings import Settings
 from consumer.stream import preflight
 from consumer.stream.clients import Troubles, make_consumer, make_producer
@@ -75,14 +75,13 @@ def open_producer(settings: Settings, topic: str) -> Producer:
         "message.timeout.ms": 30_000,  # of 300 s: a person is waiting
         "message.max.bytes": 2 * 2**20,  # of 1 MB: how large an event may be is for the brokers to say
     }
-    given = {name: value for name, value in settings.kafka.for_producer().items() if not name.startswith("transaction")}
-    return make_producer(defaults | given)
+    return make_producer(defaults | settings.kafka.for_producer(transactional=False))
 
 
 def _common(settings: Settings, troubles: Troubles) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.kafka.bootstrap_servers,
         "client.id": "image-tools",
-        "logger": logging.getLogger("librdkafka"),  # or it writes to stderr, into our output
+        "logger": kafka_logger(),  # or it writes to stderr, into our output
         "error_cb": troubles,
     }

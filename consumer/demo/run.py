@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any, cast
@@ -140,29 +141,31 @@ def _publish_and_read(
     """Publishes an event for each picture and collects the outcomes: URL → record."""
     broker = {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 3}
     producer = Producer(broker)
-    reader = Consumer(
-        broker
-        | {
-            "group.id": f"demo-{uuid.uuid4()}",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 10,
-        }
-    )
-    metadata = reader.list_topics(settings.output_topic, timeout=10)
-    partitions = metadata.topics[settings.output_topic].partitions
-    reader.assign([TopicPartition(settings.output_topic, one, OFFSET_BEGINNING) for one in partitions])
-    for number, picture in enumerate(pictures):
-        event = {"event_id": f"demo-{number}", "url": picture.url, "attributes": {"product": f"garment-{number}"}}
-        producer.produce(settings.input_topic, key=f"garment-{number}", value=json.dumps(event))
-    producer.flush(10)
+    subscriber = {
+        "group.id": f"demo-{uuid.uuid4()}",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 10,
+    }
+    with closing(Consumer(broker | subscriber)) as reader:
+        metadata = reader.list_topics(settings.output_topic, timeout=10)
+        partitions = metadata.topics[settings.output_topic].partitions
+        reader.assign([TopicPartition(settings.output_topic, one, OFFSET_BEGINNING) for one in partitions])
+        for number, picture in enumerate(pictures):
+            event = {"event_id": f"demo-{number}", "url": picture.url, "attributes": {"product": f"garment-{number}"}}
+            producer.produce(settings.input_topic, key=f"garment-{number}", value=json.dumps(event))
+        producer.flush(10)
+        return _read(console, reader, len(pictures), asked)
 
+
+def _read(console: Console, reader: Consumer, total: int, asked: StopRequest) -> dict[str, dict[str, Any]]:
+    """Outcomes as they come, with a progress bar, until all are here, none comes any more, or it was asked to stop."""
     outcomes: dict[str, dict[str, Any]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("outcomes", total=len(pictures))
+        bar = progress.add_task("outcomes", total=total)
         until = time.monotonic() + WAIT_S
-        while len(outcomes) < len(pictures) and not asked.is_set() and time.monotonic() < until:
+        while len(outcomes) < total and not asked.is_set() and time.monotonic() < until:
             message = reader.poll(0.2)
             if message is None or message.error() is not None:
                 continue
@@ -170,7 +173,6 @@ def _publish_and_read(
             outcomes[outcome["url"]] = outcome
             progress.update(bar, completed=len(outcomes))
             until = time.monotonic() + WAIT_S
-    reader.close()
     return outcomes
 
 

@@ -43,13 +43,12 @@ class Model:
     Args:
         config: what it is called and what its heads mean.
         backend: how it is run.
-        max_batch: largest batch that it is asked with at once.
+        max_batch: largest batch that is warmed up; more images at once are cut.
     """
 
     def __init__(self, config: ModelConfig, backend: Backend, max_batch: int) -> None:
         self.config = config
         self.info = ModelInfo(config.name, config.version, backend.name, backend.precision)
-        self.max_batch = max_batch
         self._backend = backend
         self._shapes = batch_shapes(max_batch)
         for size in self._shapes:

@@ -7,15 +7,16 @@ passed on.
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import sys
 import tempfile
 from types import ModuleType
 
-CHATTER = re.compile(
-    rb"[IW][0-9]{4} [0-9:]+|WARNING: All log messages before absl::InitializeLog|To enable the following"
-)
+from consumer.logs.native import read_line
+
+CONTINUATION = "To enable the following"
+"""The second line of what it says about this processor's instructions."""
 
 
 def import_tensorflow() -> ModuleType:
@@ -37,7 +38,12 @@ def import_tensorflow() -> ModuleType:
             os.close(real)
             kept.seek(0)
             for line in kept:
-                if not CHATTER.match(line):
+                if not _is_chatter(line.decode(errors="replace").rstrip("\n")):
                     os.write(2, line)
     assert isinstance(tf, ModuleType)
     return tf
+
+
+def _is_chatter(line: str) -> bool:
+    level = read_line("stderr", line).level
+    return line.startswith(CONTINUATION) or (level is not None and level < logging.ERROR)

@@ -1,5 +1,6 @@
 """From topic to topic: intake, order, publication.
 
-`core` decides and `ledger` keeps the order; both are pure. `source` and `publisher` are the Kafka
-clients around them, `loop` is the thread that turns. Nothing here knows images or models.
+`core` decides and `ledger` keeps the order; both are pure. `source` and `publisher` (`exactly_once` or
+`at_least_once`, over an `outbox`) are the Kafka clients around them, `loop` is the thread that turns.
+Nothing here knows images or models.
 """

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from consumer.errors import SettingsError
 from consumer.kafka_settings import variable_of
+from consumer.logs import kafka_logger
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def common(settings: Settings, instance: Instance, kind: str) -> Config:
     return {
         "bootstrap.servers": settings.kafka.bootstrap_servers,
         "client.id": f"image-consumer-{instance.name}",
-        "logger": logging.getLogger("librdkafka"),
+        "logger": kafka_logger(),
         "error_cb": Troubles(kind),
         "log_level": 2,  # critical: failed connections are told by error_cb, once
         "reconnect.backoff.max.ms": 2_000,  # of 10 s: a broker that is back is noticed at once
@@ -122,14 +123,13 @@ def producer_config(settings: Settings, instance: Instance) -> Config:
         "compression.type": "lz4",
         "message.max.bytes": 2 * 2**20,  # of 1 MB: a dead letter is its event plus headers; brokers decide
     }
-    given = settings.kafka.for_producer()
-    if settings.delivery == "exactly-once":
+    transactional = settings.delivery == "exactly-once"
+    if transactional:
         config["transactional.id"] = f"{settings.kafka.group_id}-{instance.name}"
         config["transaction.timeout.ms"] = 10_000  # of 60 s: how long a dead instance's outcomes block readers
     else:
         config["message.timeout.ms"] = 30_000
-        given = {name: value for name, value in given.items() if not name.startswith("transaction")}
-    return config | given
+    return config | settings.kafka.for_producer(transactional=transactional)
 
 
 def make_consumer(config: Config) -> Consumer:

@@ -78,7 +78,6 @@ class Holder:
     offset: int
     since: float
     stand: Stand
-    record: Record | None
 
 
 class StreamCore:
@@ -208,7 +207,7 @@ class StreamCore:
         self._stopping = True
         self._queue.clear()
         self._queued = 0
-        return self._claims(Stand.IN_FLIGHT, self._ledgers)
+        return self._in_flight_of(self._ledgers)
 
     # ── what to do ───────────────────────────────────────────────────────────────────────────────
 
@@ -256,11 +255,8 @@ class StreamCore:
 
     def busy(self, partitions: Iterable[int] | None = None) -> bool:
         """Whether any of these partitions (of all) has work in flight or outcomes to publish."""
-        chosen = self._ledgers if partitions is None else partitions
-        ledgers = [self._ledgers[p] for p in chosen if p in self._ledgers]
-        if any(True for ledger in ledgers for _ in ledger.front()):
-            return True
-        return any(entry.stand is Stand.IN_FLIGHT for ledger in ledgers for entry in ledger.entries)
+        chosen = self.partitions if partitions is None else self.partitions.intersection(partitions)
+        return any(ledger.partition in chosen for ledger in self._fronts()) or bool(self._in_flight_of(chosen))
 
     def next_offset(self, partition: int) -> int | None:
         """The first offset of a partition that is not committed; null while nothing is held of it."""
@@ -273,7 +269,7 @@ class StreamCore:
         for partition, ledger in self._ledgers.items():
             entry = ledger.holder() or (ledger.entries[0] if ledger.entries else None)
             if entry:
-                found.append(Holder(partition, entry.offset, entry.arrived, entry.stand, entry.record))
+                found.append(Holder(partition, entry.offset, entry.arrived, entry.stand))
         return found
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
@@ -382,18 +378,18 @@ class StreamCore:
     def _mine(self, publication: Publish) -> bool:
         return any(self._of(claim) is not None for claim in publication.claims)
 
-    def _claims(self, stand: Stand, partitions: Iterable[int]) -> list[Claim]:
+    def _in_flight_of(self, partitions: Iterable[int]) -> list[Claim]:
         return [
             Claim(partition, self._ledgers[partition].tenure, entry.offset)
             for partition in partitions
             if partition in self._ledgers
             for entry in self._ledgers[partition].entries
-            if entry.stand is stand
+            if entry.stand is Stand.IN_FLIGHT
         ]
 
     def _forget(self, partition: int) -> list[Claim]:
         """Drops a partition's ledger; gives the claims that were in flight."""
-        in_flight = self._claims(Stand.IN_FLIGHT, [partition])
+        in_flight = self._in_flight_of([partition])
         ledger = self._ledgers.pop(partition, None)
         if ledger is not None and not self._stopping:
             self._queued -= ledger.count(Stand.QUEUED)

@@ -52,6 +52,14 @@ def work(stream: StreamCore, *offsets: int, partition: int = 0, now: float = 0.0
     return submitted(stream.actions(now))
 
 
+def publishing(stream: StreamCore) -> Claim:
+    """One event of partition 0, worked on and handed out for publication."""
+    (claim,) = work(stream, 0)
+    stream.finished(claim, outcome())
+    stream.actions(0.0)
+    return claim
+
+
 # ── assignments ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -184,9 +192,7 @@ def test_an_aborted_publication_is_published_again_from_the_ledger_after_a_growi
 
 def test_outcomes_are_released_when_the_commit_is_answered_and_not_before() -> None:
     stream = core()
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
+    publishing(stream)
     assert stream.busy()
     assert [entry.offset for entry in stream.published(COMMITTED, 0.0)] == [0]
     assert not stream.busy()
@@ -226,9 +232,7 @@ def test_a_publication_of_unknown_result_is_resolved_before_anything_else_is_pub
 
 def test_what_the_broker_had_committed_after_all_is_released_and_not_published_again() -> None:
     stream = core()
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
+    publishing(stream)
     stream.published(UNKNOWN, 0.0)
     stream.actions(9.0)
     assert [entry.offset for entry in stream.resolved({0: 1}, 9.0)] == [0]
@@ -237,9 +241,7 @@ def test_what_the_broker_had_committed_after_all_is_released_and_not_published_a
 
 def test_what_the_broker_had_not_committed_is_published_again() -> None:
     stream = core()
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
+    claim = publishing(stream)
     stream.published(UNKNOWN, 0.0)
     stream.actions(9.0)
     assert stream.resolved({0: 0}, 9.0) == []
@@ -248,9 +250,7 @@ def test_what_the_broker_had_not_committed_is_published_again() -> None:
 
 def test_a_broker_that_cannot_be_asked_is_asked_again_later() -> None:
     stream = core()
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
+    publishing(stream)
     stream.published(UNKNOWN, 0.0)
     assert only(Resolve, stream.actions(1.0)) == [Resolve((0,))]
     stream.resolved(None, 1.0)
@@ -260,9 +260,7 @@ def test_a_broker_that_cannot_be_asked_is_asked_again_later() -> None:
 
 def test_an_unknown_publication_of_partitions_that_are_gone_is_forgotten() -> None:
     stream = core()
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
+    publishing(stream)
     stream.published(UNKNOWN, 0.0)
     stream.revoked([0])
     (other,) = work(stream, 3, partition=1, now=9.0)
@@ -296,9 +294,7 @@ def test_a_rejected_outcome_is_published_in_its_reduced_form() -> None:
 
 def test_an_outcome_that_is_rejected_in_its_smallest_form_ends_the_process_rather_than_be_lost() -> None:
     stream = core()
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
+    claim = publishing(stream)
     stream.published(Published(Result.ABORTED, "too large", (claim,)), 0.0)
     (halt,) = stream.actions(0.0)
     assert isinstance(halt, Halt)
@@ -307,9 +303,7 @@ def test_an_outcome_that_is_rejected_in_its_smallest_form_ends_the_process_rathe
 
 def test_a_fenced_instance_halts() -> None:
     stream = core()
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
+    publishing(stream)
     stream.published(Published(Result.FENCED, "a newer one"), 0.0)
     assert stream.actions(0.0) == [Halt("a newer one")]
 

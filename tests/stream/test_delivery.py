@@ -21,7 +21,7 @@ from consumer.settings import Settings
 from consumer.stream import clients
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.loop import StreamLoop
-from consumer.stream.publisher import PlainPublisher, Publisher, TransactionalPublisher
+from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
 from tests.brokers import Kafka
 
@@ -57,7 +57,7 @@ class Member:
         self.loop = StreamLoop(
             StreamCore(Limits(in_flight=32)),
             source,
-            publisher(settings, source, instance),
+            make_publisher(settings, instance, source),
             work,
             topic=settings.input_topic,
             drain_s=10.0,
@@ -80,15 +80,6 @@ class Member:
             self.loop.run()
         except BaseException as error:  # noqa: BLE001 - raised again by `stop`
             self.error = error
-
-
-def publisher(settings: Settings, source: Source, instance: clients.Instance) -> Publisher:
-    def make() -> Producer:
-        return clients.make_producer(clients.producer_config(settings, instance))
-
-    if settings.delivery == "at-least-once":
-        return PlainPublisher(make, source, largest=2 * 2**20)
-    return TransactionalPublisher(make, source, stable_name=instance.stable, transaction_timeout_s=10.0)
 
 
 class Stage:

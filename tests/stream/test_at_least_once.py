@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.demo.broker import EmbeddedBroker
 from consumer.records import Message, Outcome
+from consumer.stream.at_least_once import PlainPublisher
 from consumer.stream.protocol import Claim, Publish, Result
-from consumer.stream.publisher import PlainPublisher
 from consumer.stream.source import Source
 
 

@@ -1,0 +1,195 @@
+"""Exactly once: one publication is one transaction that holds the outcomes and the consumer's offsets.
+
+Errors of transactions fall into four classes (`_judge`), as librdkafka hands them out:
+
+=========  ===================================================  ===================================
+class      told by                                              what is done
+=========  ===================================================  ===================================
+retriable  ``retriable()``                                      the same call again, until the budget
+                                                                ends
+abortable  ``txn_requires_abort()``, or the group has moved on  abort; the same is published later
+fenced     PRODUCER_FENCED or INVALID_PRODUCER_EPOCH under a    the process ends
+           stable name
+broken     ``fatal()``, and everything else                     a new producer; if the commit had
+                                                                been sent, its result is unknown
+=========  ===================================================  ===================================
+
+A commit that is not answered in time is unknown too. librdkafka has no KIP-890, so a producer with
+an unknown commit is never used again: a request that comes late could end a later transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from consumer.errors import BrokerError
+from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
+from consumer.stream.protocol import Publish, Published, Result
+from consumer.stream.source import Source
+
+log = logging.getLogger(__name__)
+
+GROUP_MOVED_ON = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError.FENCED_MEMBER_EPOCH,
+    KafkaError.REBALANCE_IN_PROGRESS,
+}
+FENCED = {KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FENCED}
+FORBIDDEN = {
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
+
+
+class _Verdict(Enum):
+    ABORT = "abortable"
+    FENCED = "fenced"
+    BROKEN = "broken"
+
+
+class TransactionalPublisher:
+    """Exactly once: outcomes and offsets in one transaction."""
+
+    def __init__(
+        self,
+        make: Callable[[], Producer],
+        source: Source,
+        *,
+        stable_name: bool,
+        transaction_timeout_s: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._make = make
+        self._source = source
+        self._stable_name = stable_name
+        self._transaction_timeout_s = transaction_timeout_s
+        self._clock = clock
+        self._outbox: Outbox | None = None
+
+    def start(self, budget_s: float) -> None:
+        """Registers the transactional id; a predecessor's open transaction is aborted by it."""
+        if not self.replace(budget_s):
+            raise BrokerError("the transaction coordinator did not answer: are the brokers healthy?")
+
+    def publish(self, publication: Publish, budget_s: float) -> Published:
+        """One transaction. Never raises for what the broker says: see `Published`."""
+        began = self._clock()
+        # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
+        deadline = began + min(budget_s, 0.8 * self._transaction_timeout_s)
+        metadata = self._source.group_metadata()
+        if metadata is None:
+            return Published(Result.ABORTED, "not a member of the group")
+        if self._outbox is None:
+            self.replace(budget_s)
+        outbox = self._outbox
+        if outbox is None:
+            return Published(Result.ABORTED, "no producer yet")
+        producer = outbox.producer
+        committing = False
+        try:
+            producer.begin_transaction()
+            outbox.put(publication, deadline)
+            if outbox.rejected:
+                self._abort(deadline)
+                return Published(Result.ABORTED, "outcomes too large", tuple(outbox.rejected))
+            offsets = self._source.positions(publication.offsets)
+            self._again(deadline, lambda left: producer.send_offsets_to_transaction(offsets, metadata, left))
+            committing = True
+            self._again(deadline, producer.commit_transaction)
+        except Late as late:
+            return self._unfinished(committing, str(late), deadline)
+        except KafkaException as error:
+            cause = outbox.refusals[0] if outbox.refusals else error.args[0]
+            return self._failed(error.args[0], cause, committing, began)
+        return Published(Result.COMMITTED)
+
+    def replace(self, budget_s: float) -> bool:
+        """A new producer under the same transactional id, which ends the old one's transaction."""
+        self._discard()
+        deadline = self._clock() + budget_s
+        producer = self._make()
+        try:
+            self._again(deadline, producer.init_transactions)
+        except Late as late:
+            log.warning("the transactional producer is not ready: %s", late)
+            return False
+        except KafkaException as error:
+            if error.args[0].code() in FORBIDDEN:
+                raise BrokerError(
+                    f"not authorised to publish: {error.args[0].str()}; grant Write on the transactional id"
+                ) from None
+            log.warning("the transactional producer is not ready: %s", error.args[0].str())
+            return False
+        self._outbox = Outbox(producer, self._clock)
+        return True
+
+    def close(self, budget_s: float) -> None:  # noqa: ARG002 - nothing is open between publications
+        """No transaction is open between publications, so there is nothing to wait for."""
+        self._discard()
+
+    def _unfinished(self, committing: bool, reason: str, deadline: float) -> Published:
+        if committing:
+            self._discard()
+            return Published(Result.UNKNOWN, f"the commit was not answered in time: {reason}")
+        self._abort(deadline)
+        return Published(Result.ABORTED, reason)
+
+    def _failed(self, error: KafkaError, cause: KafkaError, committing: bool, began: float) -> Published:
+        outbox = self._outbox
+        verdict = self._judge(error, self._clock() - began)
+        if verdict is _Verdict.FENCED:
+            self._discard()
+            return Published(Result.FENCED, f"a newer instance has taken this one's INSTANCE_ID ({error.str()})")
+        if verdict is _Verdict.ABORT:
+            self._abort(self._clock() + STEP_S)
+            return Published(Result.ABORTED, cause.str(), tuple(outbox.rejected) if outbox else ())
+        self._discard()
+        return Published(Result.UNKNOWN if committing else Result.ABORTED, f"the producer broke: {cause.str()}")
+
+    def _judge(self, error: KafkaError, age_s: float) -> _Verdict:
+        """Of the classes that are left: `_again` has called again as long as the error was retriable."""
+        if error.code() in FENCED:
+            # A transaction that the broker timed out looks the same; only a young one was fenced.
+            fenced = self._stable_name and age_s < self._transaction_timeout_s
+            return _Verdict.FENCED if fenced else _Verdict.BROKEN
+        if not error.fatal() and (error.txn_requires_abort() or error.code() in GROUP_MOVED_ON):
+            return _Verdict.ABORT
+        return _Verdict.BROKEN
+
+    def _abort(self, deadline: float) -> None:
+        """Ends the open transaction; if even that fails, the next producer's start ends it."""
+        if self._outbox is None:
+            return
+        try:
+            self._again(max(deadline, self._clock() + 1.0), self._outbox.producer.abort_transaction)
+        except (KafkaException, Late) as error:
+            log.warning("the abort failed, the producer is replaced: %s", error)
+            self._discard()
+
+    def _again(self, deadline: float, call: Callable[[float], object]) -> None:
+        """Calls with the time left until it works; a retriable error means the same call once more."""
+        while True:
+            left = deadline - self._clock()
+            try:
+                call(max(0.1, min(left, STEP_S)))
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    raise
+                if self._clock() >= deadline:
+                    raise Late(error.args[0].str()) from None
+                continue
+            return
+
+    def _discard(self) -> None:
+        """Lets go of the producer; what it had queued is thrown away, never sent late."""
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.producer.purge()
