@@ -58,6 +58,25 @@ class Work(Protocol):
         """Begins to work on a record; must not block."""
 
 
+Finished = tuple[Claim, Future[Outcome]]
+
+
+class Inbox(Protocol):
+    """Where finished work waits for the loop; the rest of `queue.SimpleQueue` is not needed.
+
+    Waiting here is the loop's one wait besides the clients' calls, so a simulation brings its own.
+    """
+
+    def put(self, item: Finished, /) -> None:
+        """From any thread."""
+
+    def get(self, *, timeout: float) -> Finished:
+        """The oldest, waiting up to ``timeout`` seconds for one; raises `queue.Empty`."""
+
+    def get_nowait(self) -> Finished:
+        """The oldest; raises `queue.Empty`."""
+
+
 class StreamLoop:
     """Joins the group, and turns until asked to stop.
 
@@ -66,6 +85,7 @@ class StreamLoop:
         drain_s: after `stop`, how long work in flight may take.
         clock: monotonic seconds.
         now: seconds since the epoch.
+        inbox: where finished work waits; a queue if null.
     """
 
     def __init__(
@@ -81,6 +101,7 @@ class StreamLoop:
         health: Health,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        inbox: Inbox | None = None,
     ) -> None:
         self._core = core
         self._source = source
@@ -92,7 +113,7 @@ class StreamLoop:
         self._health = health
         self._clock = clock
         self._now = now
-        self._finished: SimpleQueue[tuple[Claim, Future[Outcome]]] = SimpleQueue()
+        self._finished: Inbox = SimpleQueue() if inbox is None else inbox
         self._running: dict[Claim, Future[Outcome]] = {}
         self._stop = Event()
         self._over = False
