@@ -32,6 +32,10 @@ lint: .venv/.tests ## ruff and mypy --strict
 train: .venv/.service ## trains the shipped model again, from its seed (minutes)
 	$(BIN)/python -m consumer.demo.training
 
+.PHONY: soak
+soak: .venv/.service ## half an hour of steady load: memory, threads and file descriptors must not grow
+	$(BIN)/python -m ops.steady_load
+
 .PHONY: kafka
 kafka: .venv/.service ## an Apache Kafka with our topics to try by hand, until Ctrl-C
 	$(BIN)/python -m ops.local_kafka --topics image-urls:6,image-predictions:6,image-urls.dead-letter:1
