@@ -89,7 +89,7 @@ class EventError(ImageConsumerError):
         message: for people; one line, free of secrets and of anything that an upstream sent.
         retriable: overrides the type's default where the cause decides (``http_status``: 503 is,
             404 is not).
-        attempts: how often the thing was tried, at least 1.
+        attempts: how often the thing was tried; 0 where nobody was asked, such as for a URL that is refused.
     """
 
     code: ClassVar[str]
@@ -114,6 +114,8 @@ class FetchError(EventError):
     """The image did not arrive."""
 
     stage = "fetch"
+    reached: bool = True
+    """False where not even a connection was made: it tells of the host and not of this image."""
 
 
 class UrlInvalid(FetchError):

@@ -7,22 +7,21 @@ wrong with one image comes back as a `Failure` of that image.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Literal
 
 from consumer.errors import EventError, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
-from consumer.fetching import Fetcher
+from consumer.fetching import Fetched, Fetcher
 from consumer.imaging import decode_image
 from consumer.model import Batcher
+from consumer.model.heads import Pixels
 
 log = logging.getLogger(__name__)
-
-URGENT_THREADS = 8
-"""Threads kept free for HTTP callers, so that a topic full of slow hosts does not hold them up."""
 
 Timer = Callable[[Literal["fetch", "decode"], float], None]
 """Told the stage (``fetch``, ``decode``) and the seconds that it took."""
@@ -32,11 +31,12 @@ class Predictor:
     """Answers for URLs. Thread-safe.
 
     Args:
-        fetcher: downloads, under the fetch policy.
+        fetcher: downloads, under the fetch policy; the thread that fetched an image decodes it.
         batcher: the model behind its queue.
         input_size: width and height of the model's input, in pixels.
         max_pixels: largest image that is decoded, width times height.
-        concurrency: images of the topic fetched and decoded at the same time.
+        waiting: images of the topic that wait for the model at the same time. A thread with one more waits
+            with it: so that the number of images in memory is bounded, however many events are in flight.
         on_stage: is told how long each fetch and decode took.
     """
 
@@ -47,16 +47,15 @@ class Predictor:
         *,
         input_size: tuple[int, int],
         max_pixels: int,
-        concurrency: int,
+        waiting: int,
         on_stage: Timer | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._batcher = batcher
         self._input_size = input_size
         self._max_pixels = max_pixels
+        self._places = threading.BoundedSemaphore(waiting)
         self._on_stage = on_stage or _untimed
-        self._threads = ThreadPoolExecutor(concurrency, "fetch")
-        self._urgent = ThreadPoolExecutor(URGENT_THREADS, "fetch-http")
 
     def submit(self, url: str, *, urgent: bool = False) -> Future[Answer]:
         """Begins to answer for one URL; ``urgent`` goes first.
@@ -65,33 +64,55 @@ class Predictor:
             A future that holds a `Prediction` or a `Failure`, never an exception. It may be
             cancelled as long as the fetch has not begun.
         """
-        answer: Future[Answer] = Future()
-        task = (self._urgent if urgent else self._threads).submit(self._look, url, urgent, answer)
-        task.add_done_callback(lambda ended: answer.cancel() if ended.cancelled() else None)  # by `close`
+        fetched = self._fetcher.submit(url, urgent=urgent)
+        answer = _Answer(fetched)
+        fetched.add_done_callback(partial(self._look, answer, urgent))
         return answer
 
     def close(self) -> None:
         """Begins nothing more; does not wait for fetches under way."""
-        for pool in (self._threads, self._urgent):
-            pool.shutdown(wait=False, cancel_futures=True)
         self._fetcher.close()
 
-    def _look(self, url: str, urgent: bool, answer: Future[Answer]) -> None:
-        """Fetches, decodes and queues for the model; runs on a thread of the pool."""
-        if not answer.set_running_or_notify_cancel():
+    def _look(self, answer: Future[Answer], urgent: bool, future: Future[Fetched]) -> None:
+        """Decodes and queues for the model; runs on the thread that fetched."""
+        if future.cancelled():
+            answer.cancel()
             return
+        answer.set_running_or_notify_cancel()
         try:
-            began = time.monotonic()
-            fetched = self._fetcher.fetch(url)
+            fetched = future.result()
+            self._on_stage("fetch", fetched.took_s)
             here = time.monotonic()
-            self._on_stage("fetch", here - began)
             image = decode_image(fetched.body, size=self._input_size, max_pixels=self._max_pixels)
             self._on_stage("decode", time.monotonic() - here)
-            predicted = self._batcher.submit(image.pixels, urgent=urgent)
+            predicted = self._ask_model(image.pixels, urgent)
         except Exception as error:  # noqa: BLE001 - every event gets an answer, a bug of ours included
             answer.set_result(_failure(error))
             return
         predicted.add_done_callback(partial(_answer, answer, image.info))
+
+    def _ask_model(self, pixels: Pixels, urgent: bool) -> Future[Probabilities]:
+        if urgent:  # as many as there are callers, whose number is limited
+            return self._batcher.submit(pixels, urgent=True)
+        self._places.acquire()
+        try:
+            predicted = self._batcher.submit(pixels)
+        except BaseException:
+            self._places.release()
+            raise
+        predicted.add_done_callback(lambda _: self._places.release())
+        return predicted
+
+
+class _Answer(Future[Answer]):
+    """Can be cancelled exactly as long as its fetch can."""
+
+    def __init__(self, fetched: Future[Fetched]) -> None:
+        super().__init__()
+        self._fetched = fetched
+
+    def cancel(self) -> bool:
+        return self._fetched.cancel() and super().cancel()
 
 
 def _untimed(stage: Literal["fetch", "decode"], seconds: float) -> None:

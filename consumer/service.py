@@ -29,6 +29,7 @@ from consumer.codec import Encoder
 from consumer.demo.broker import EmbeddedBroker
 from consumer.errors import FatalError
 from consumer.fetching import Fetcher
+from consumer.fetching.fetcher import CONCURRENCY
 from consumer.health import Health, dump_stacks
 from consumer.kafka_settings import EMBEDDED
 from consumer.metrics import Metrics
@@ -45,10 +46,6 @@ from consumer.web import WebServer, create_app
 from consumer.worker import Worker
 
 log = logging.getLogger(__name__)
-
-FETCH_CONCURRENCY = 32
-"""Images fetched at the same time unless FETCH_CONCURRENCY says otherwise: with hosts that take 1 s, 32
-images a second; threads that wait cost about 100 kB each."""
 
 WATCH_EVERY_S = 1.0
 STUCK_ENDS_AFTER_S = 30.0
@@ -220,7 +217,7 @@ class Service:
             batcher,
             input_size=model.config.input_size,
             max_pixels=self.settings.image_max_pixels,
-            concurrency=self._concurrency(),
+            waiting=2 * size,  # one batch in the model, one to follow it
             on_stage=self.metrics.observe_stage,
         )
         self._closing.callback(predictor.close)
@@ -236,13 +233,10 @@ class Service:
             model=model.info,
         )
 
-    def _concurrency(self) -> int:
-        return self.settings.fetch_concurrency or FETCH_CONCURRENCY
-
     def _limits(self) -> Limits:
         size, _ = tuned_batching(self.settings)
         # Every fetch thread busy, one batch in the model, one waiting for it.
-        in_flight = self._concurrency() + 2 * size
+        in_flight = (self.settings.fetch_concurrency or CONCURRENCY) + 2 * size
         return Limits(in_flight=in_flight, queued=4 * in_flight)
 
     def _turn(self) -> None:

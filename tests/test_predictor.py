@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from consumer.errors import HttpStatus, ModelFailed
+from consumer.errors import HttpStatus, ModelFailed, Overloaded
 from consumer.events import Failure, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
 from consumer.model import Batcher
@@ -28,37 +27,44 @@ def picture() -> bytes:
 
 
 class StubFetcher:
-    """Gives what a test put under a URL; an exception is raised. ``gate`` holds every fetch back."""
+    """Gives what a test put under a URL; an exception is raised. ``held`` are fetches that do not begin."""
 
     def __init__(self, pages: dict[str, bytes | Exception]) -> None:
         self.pages = pages
-        self.gate = threading.Event()
-        self.gate.set()
-        self.fetched: list[str] = []
+        self.held: list[Future[Fetched]] = []
 
-    def fetch(self, url: str) -> Fetched:
-        assert self.gate.wait(10)
-        self.fetched.append(url)
+    def submit(self, url: str, *, urgent: bool = False) -> Future[Fetched]:
+        future: Future[Fetched] = Future()
+        if url == "held":
+            self.held.append(future)
+            return future
         page = self.pages[url]
         if isinstance(page, Exception):
-            raise page
-        return Fetched(page, 1)
+            future.set_exception(page)
+        else:
+            future.set_result(Fetched(page, 1, 0.5))
+        return future
 
     def close(self) -> None:
-        self.gate.set()
+        for future in self.held:
+            future.cancel()
 
 
 class StubBatcher:
-    """Answers at once, and remembers what it was asked."""
+    """Answers at once unless it is ``busy``, and remembers what it was asked."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+        self.busy = False
         self.asked: list[tuple[tuple[int, ...], bool]] = []
+        self.waiting: list[Future[Probabilities]] = []
 
     def submit(self, pixels: np.ndarray[Any, Any], *, urgent: bool = False) -> Future[Probabilities]:
         self.asked.append((pixels.shape, urgent))
         future: Future[Probabilities] = Future()
-        if self.error:
+        if self.busy:
+            self.waiting.append(future)
+        elif self.error:
             future.set_exception(self.error)
         else:
             future.set_result(ANSWER)
@@ -78,13 +84,13 @@ def fetcher() -> StubFetcher:
     return StubFetcher(PAGES)
 
 
-def make(fetcher: StubFetcher, batcher: StubBatcher, concurrency: int = 2) -> Predictor:
+def make(fetcher: StubFetcher, batcher: StubBatcher, waiting: int = 2) -> Predictor:
     return Predictor(
         cast(Fetcher, fetcher),
         cast(Batcher, batcher),
         input_size=(16, 8),
         max_pixels=10_000,
-        concurrency=concurrency,
+        waiting=waiting,
     )
 
 
@@ -133,25 +139,44 @@ def test_a_bug_of_ours_is_an_answer_without_its_details(predictor: Predictor) ->
     assert (answer.code, answer.message) == ("model_failed", "an internal error; the log has it")
 
 
-def test_http_callers_do_not_wait_behind_a_topic_of_slow_hosts(fetcher: StubFetcher) -> None:
-    predictor = make(fetcher, StubBatcher(), concurrency=1)
-    fetcher.gate.clear()
-    slow = [predictor.submit("good") for _ in range(5)]
-    urgent = predictor.submit("good", urgent=True)
-    fetcher.gate.set()
-    assert isinstance(urgent.result(10), Prediction)
-    assert all(isinstance(one.result(10), Prediction) for one in slow)
-    predictor.close()
-
-
-def test_a_fetch_that_has_not_begun_can_be_cancelled_and_closing_cancels_them_all(fetcher: StubFetcher) -> None:
-    predictor = make(fetcher, StubBatcher(), concurrency=1)
-    fetcher.gate.clear()
-    first, second, third = (predictor.submit("good") for _ in range(3))
-    while not first.running():
-        pass
-    assert second.cancel()
-    predictor.close()
+def test_a_thread_waits_with_its_image_while_too_many_wait_for_the_model(fetcher: StubFetcher) -> None:
+    """Events in flight may be many, images in memory may not."""
+    batcher = StubBatcher()
+    batcher.busy = True
+    predictor = make(fetcher, batcher, waiting=2)
+    first, _ = predictor.submit("good"), predictor.submit("good")
+    with ThreadPoolExecutor(1) as thread:
+        third = thread.submit(predictor.submit, "good")
+        predictor.submit("good", urgent=True)  # an HTTP caller's goes ahead
+        assert [urgent for _, urgent in batcher.asked] == [False, False, True]
+        batcher.waiting[0].set_result(ANSWER)
+        third.result(10)
     assert isinstance(first.result(10), Prediction)
-    assert third.cancelled()
-    assert len(fetcher.fetched) == 1
+    assert len(batcher.asked) == 4
+    predictor.close()
+
+
+def test_a_place_for_the_model_is_given_back_when_it_takes_no_more(fetcher: StubFetcher) -> None:
+    class Closed(StubBatcher):
+        def submit(self, pixels: np.ndarray[Any, Any], *, urgent: bool = False) -> Future[Probabilities]:
+            raise Overloaded("the service is stopping")
+
+    predictor = make(fetcher, Closed(), waiting=1)
+    for _ in range(3):
+        answer = predictor.submit("good").result(10)
+        assert isinstance(answer, Failure)
+        assert answer.code == "overloaded"
+    predictor.close()
+
+
+def test_an_answer_can_be_cancelled_exactly_as_long_as_its_fetch_has_not_begun(fetcher: StubFetcher) -> None:
+    predictor = make(fetcher, StubBatcher())
+    waiting, begun, left = (predictor.submit("held") for _ in range(3))
+    assert fetcher.held[1].set_running_or_notify_cancel()
+    assert waiting.cancel()
+    assert waiting.cancelled()
+    assert fetcher.held[0].cancelled()
+    assert not begun.cancel()
+    predictor.close()
+    assert left.cancelled()
+    assert not begun.done()

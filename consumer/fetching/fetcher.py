@@ -1,38 +1,45 @@
-"""URL → bytes: redirects, attempts and policy around one guarded exchange."""
+"""URL → bytes: the threads that fetch, and what stands in front of them."""
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from urllib.parse import urljoin
 
 from requests import Response, Session
 
-from consumer.errors import FetchError, HttpStatus, ProtocolError, TooManyRedirects, UrlBlocked, UrlInvalid
-from consumer.fetching.adapter import GuardedAdapter, ImageRequest
+from consumer.errors import ConnectFailed, FetchError
+from consumer.fetching.adapter import GuardedAdapter
 from consumer.fetching.addresses import AddressPolicy
-from consumer.fetching.deadline import Deadline
+from consumer.fetching.connections import Connections
+from consumer.fetching.errand import Errand, Fetched, Rules
 from consumer.fetching.guard import Connection, Guard
-from consumer.fetching.hosts import Hosts
+from consumer.fetching.lines import Lines, Ticket
 from consumer.fetching.resolver import Resolve, Resolver, system_resolve
-from consumer.fetching.retry import Retries, retry_after_s
-from consumer.fetching.urls import Target, UrlPolicy, parse
+from consumer.fetching.retry import Retries
+from consumer.fetching.urls import UrlPolicy
 from consumer.fetching.wire import tls_context
 from consumer.settings import Settings
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 32
+"""Images fetched at the same time unless FETCH_CONCURRENCY says otherwise: with hosts that take 1 s, 32
+images a second; threads that wait cost about 100 kB each."""
+
+URGENT_THREADS = 8
+"""Threads kept free for HTTP callers, so that a topic full of slow hosts does not hold them up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What a URL led to: the body as it came, and how many attempts it took."""
-
-    body: bytes
-    attempts: int
+@dataclass(slots=True, eq=False)
+class _Job:
+    errand: Errand
+    future: Future[Fetched] = field(default_factory=Future)
 
 
 class _OneHopSession(Session):
@@ -60,83 +67,181 @@ class Fetcher:
         resolve: Resolve = system_resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._deadline_s = settings.fetch_deadline_s
-        self._max_redirects = settings.fetch_max_redirects
-        self._clock = clock
-        self._policy = UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_ports)
-        self._retries = Retries(settings.fetch_attempts)
-        self._headers = {
-            "User-Agent": f"image-consumer/{version('image-consumer')}",
-            "Accept": "image/*,*/*;q=0.5",
-            "Accept-Encoding": "identity",
-        }
         guard = Guard(AddressPolicy(settings.fetch_allow_nets), Resolver(resolve), tls or tls_context())
-        adapter = GuardedAdapter(
-            Hosts(settings.fetch_per_host, lambda target: Connection(target, guard)), settings.fetch_max_bytes
+        adapter = GuardedAdapter(Connections(lambda target: Connection(target, guard), clock), settings.fetch_max_bytes)
+        session = _OneHopSession()
+        session.trust_env = False  # no proxies, .netrc and certificates of the environment
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        self._rules = Rules(
+            session=session,
+            policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_ports),
+            retries=Retries(settings.fetch_attempts),
+            headers={
+                "User-Agent": f"image-consumer/{version('image-consumer')}",
+                "Accept": "image/*,*/*;q=0.5",
+                "Accept-Encoding": "identity",
+            },
+            deadline_s=settings.fetch_deadline_s,
+            max_redirects=settings.fetch_max_redirects,
+            clock=clock,
         )
-        self._session = _OneHopSession()
-        self._session.trust_env = False  # no proxies, .netrc and certificates of the environment
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        self._closed = threading.Event()
+        self._clock = clock
+        threads = settings.fetch_concurrency or CONCURRENCY
+        self._lines: Lines[_Job] = Lines(settings.fetch_per_host, threads, URGENT_THREADS, settings.fetch_deadline_s)
+        self._lock = threading.Lock()
+        self._work = {urgent: threading.Condition(self._lock) for urgent in (False, True)}
+        self._timed = threading.Condition(self._lock)
+        self._timed_until = 0.0
+        self._closed = False
+        # Daemons: who hangs in a decoder does not hold up the end of the process.
+        for urgent, count, name in ((False, threads, "fetch"), (True, URGENT_THREADS, "fetch-http")):
+            for number in range(count):
+                threading.Thread(target=self._run, args=(urgent,), name=f"{name}-{number}", daemon=True).start()
+        threading.Thread(target=self._keep_time, name="fetch-time", daemon=True).start()
+
+    def submit(self, url: str, *, urgent: bool = False) -> Future[Fetched]:
+        """Begins to fetch what is behind a URL; ``urgent`` goes first.
+
+        Returns:
+            A future of the image, or of the `FetchError` that it failed with, whose ``attempts`` says how
+            often it was tried. Until its first exchange begins it can be cancelled. Its callbacks run on
+            the thread that fetched it, which takes nothing else meanwhile.
+        """
+        future: Future[Fetched] = Future()
+        try:
+            errand = Errand(self._rules, url)
+        except FetchError as error:
+            future.set_exception(error)
+            return future
+        ticket = Ticket(_Job(errand, future), self._clock(), urgent)
+        with self._lock:
+            if self._closed:
+                future.cancel()
+                return future
+            self._join(ticket)
+        return future
 
     def fetch(self, url: str) -> Fetched:
-        """The bytes behind a URL, within ``FETCH_DEADLINE_S`` whatever happens.
+        """The same, and waits for it.
 
         Raises:
-            FetchError: it did not arrive; ``attempts`` says how often it was tried.
+            FetchError: it did not arrive.
         """
-        deadline = Deadline(self._deadline_s, self._clock)
-        target = self._judged(url)
-        attempt = 1
-        while True:
-            try:
-                return Fetched(self._follow(target, deadline), attempt)
-            except FetchError as error:
-                error.attempts = attempt
-                pause = self._retries.pause_s(error, attempt, deadline.left())
-                if pause is None or self._closed.wait(pause):
-                    raise
-            attempt += 1
+        return self.submit(url).result()
 
     def close(self) -> None:
-        """Ends every fetch under way, soon, with a retriable error, and closes the connections."""
-        self._closed.set()
-        self._session.close()
+        """Cancels what has not begun; ends what has, soon, with a retriable error; closes the connections."""
+        with self._lock:
+            self._closed = True
+            waiting = self._lines.clear()
+            for condition in (*self._work.values(), self._timed):
+                condition.notify_all()
+        for ticket in waiting:
+            if not ticket.job.future.cancel():
+                ticket.job.future.set_exception(_stopping())
+        self._rules.session.close()
 
-    def _judged(self, url: str) -> Target:
-        target = parse(url)
-        self._policy.judge(target)
-        return target
+    # ── the threads ──────────────────────────────────────────────────────────────────────────────
 
-    def _follow(self, target: Target, deadline: Deadline) -> bytes:
-        """One attempt: from hop to hop, each one judged like the first. Nothing is carried along."""
-        seen = {target}
-        while True:
-            request = ImageRequest(target, deadline, self._headers)
-            response = self._session.send(request, allow_redirects=False, proxies={})
-            if response.status_code not in _REDIRECTS:
-                break
-            target = self._next(target, response)
-            if target in seen:
-                raise TooManyRedirects("the server redirects in a circle")
-            if len(seen) > self._max_redirects:
-                raise TooManyRedirects(
-                    f"the server redirects more than {self._max_redirects} times (FETCH_MAX_REDIRECTS)"
-                )
-            seen.add(target)
-        if response.status_code != 200:
-            raise HttpStatus(response.status_code, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
-        return response.content
+    def _run(self, urgent: bool) -> None:
+        while (ticket := self._take(urgent)) is not None:
+            try:
+                self._exchange(ticket)
+            except Exception:
+                log.exception("a fetch thread goes on after a mistake of ours")
 
-    def _next(self, target: Target, response: Response) -> Target:
-        location = response.headers.get("Location")
-        if location is None:
-            raise ProtocolError("the server redirects without saying where")
+    def _take(self, urgent: bool) -> Ticket[_Job] | None:
+        """Waits for a turn; null when closed."""
+        with self._lock:
+            while not self._closed:
+                ticket = self._lines.take(self._clock(), urgent=urgent)
+                if ticket is None:
+                    self._work[urgent].wait()
+                elif ticket.job.future.running() or ticket.job.future.set_running_or_notify_cancel():
+                    self._rouse()
+                    return ticket
+                else:
+                    self._lines.given_back(ticket, self._clock())
+            return None
+
+    def _exchange(self, ticket: Ticket[_Job]) -> None:
+        job, error, fetched = ticket.job, None, None
+        assert ticket.begun is not None
+        job.errand.begin(ticket.begun)
         try:
-            # Header bytes come as Latin-1, but who puts other characters in a location means UTF-8.
-            return self._judged(urljoin(target.url, location.encode("latin-1").decode("utf-8")))
-        except ValueError:  # the decoder's, or urljoin's for what it cannot read
-            raise UrlInvalid("the server redirects to a location that cannot be read") from None
-        except (UrlInvalid, UrlBlocked) as error:
-            raise type(error)(f"after a redirect: {error}") from None
+            fetched = job.errand.exchange()
+        except FetchError as failure:
+            error = failure
+        except BaseException as bug:
+            with self._lock:
+                self._lines.given_back(ticket, self._clock())
+            job.future.set_exception(bug)
+            raise
+        others: list[Ticket[_Job]] = []
+        over = fetched is not None or (error is not None and not job.errand.again(error))
+        with self._lock:
+            now = self._clock()
+            self._lines.answered(ticket, now, error)
+            if self._closed and not over:
+                over, error = True, error or _stopping()
+            if not over:
+                self._join(ticket)
+            elif error is not None and error.retriable and not error.reached:
+                others = self._lines.shared(ticket, now)
+            self._rouse()
+            self._tell_time()
+        if fetched is not None:
+            job.future.set_result(fetched)
+        elif over and error is not None:
+            job.future.set_exception(error)
+            for other in others:
+                _fail(other, other.job.errand.failed_with(error))
+
+    def _keep_time(self) -> None:
+        """Wakes sleepers, and ends what has stood in line for too long."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    return
+                now = self._clock()
+                over = self._lines.wake(now)
+                self._rouse()
+                if not over:
+                    wait = min(threading.TIMEOUT_MAX, self._lines.due(now))
+                    self._timed_until = now + wait
+                    self._timed.wait(wait)
+                    continue
+            for ticket in over:
+                _fail(ticket, ticket.job.errand.gave_up())
+
+    # ── under the lock ───────────────────────────────────────────────────────────────────────────
+
+    def _join(self, ticket: Ticket[_Job]) -> None:
+        now = self._clock()
+        errand = ticket.job.errand
+        self._lines.join(ticket, errand.target.origin, now, due=now + errand.pause_s if errand.pause_s else now)
+        self._rouse()
+        self._tell_time()
+
+    def _rouse(self) -> None:
+        """Wakes one thread of a kind that has something to do; whoever takes something wakes the next."""
+        for urgent, condition in self._work.items():
+            if self._lines.ready(urgent=urgent):
+                condition.notify()
+
+    def _tell_time(self) -> None:
+        """Wakes the thread that keeps the time, if there is something to do sooner than it knows."""
+        now = self._clock()
+        if now + self._lines.due(now) < self._timed_until:
+            self._timed.notify()
+
+
+def _fail(ticket: Ticket[_Job], error: FetchError) -> None:
+    future = ticket.job.future
+    if future.running() or future.set_running_or_notify_cancel():
+        future.set_exception(error)
+
+
+def _stopping() -> ConnectFailed:
+    return ConnectFailed("the service is stopping")

@@ -9,14 +9,12 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 from consumer.errors import FetchError, HttpStatus
+from consumer.fetching.standing import RETRY_AFTER_CAP_S
 
 BASE_S = 0.1
 CAP_S = 2.0
 """Pauses are drawn between 0 and ``min(CAP_S, BASE_S · 2^attempt)``: "full jitter", which spreads the
 callers of a recovering server best (AWS Architecture Blog, "Exponential Backoff and Jitter")."""
-
-RETRY_AFTER_CAP_S = 5.0
-"""A server that asks for more is not waited for here, but its wish holds: nobody tries again sooner."""
 
 
 class Retries:

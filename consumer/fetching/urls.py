@@ -34,6 +34,10 @@ _KEPT = "/%:@!$&'()*+,;=-._~"
 """Characters that stand in a path as they are (RFC 3986, pchar); anything else is percent-encoded."""
 
 
+Origin = tuple[str, str, int]
+"""Scheme, host and port: who is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What is fetched: ``host`` in lower-case ASCII, ``resource`` the path with its query, encoded.
@@ -48,16 +52,20 @@ class Target:
     address: IPv4Address | IPv6Address | None = None
 
     @property
-    def origin(self) -> tuple[str, str, int]:
-        """Requests of one origin may share a connection."""
+    def origin(self) -> Origin:
+        """Who is asked for it: targets of one origin share connections, a line and a standing."""
         return self.scheme, self.host, self.port
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says."""
+        host = f"[{self.host}]" if isinstance(self.address, IPv6Address) else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
         """The URL in its one canonical form."""
-        host = f"[{self.host}]" if isinstance(self.address, IPv6Address) else self.host
-        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}{self.resource}"
+        return f"{self.scheme}://{self.authority}{self.resource}"
 
 
 def parse(url: str) -> Target:

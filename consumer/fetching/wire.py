@@ -1,7 +1,7 @@
 """Sockets that keep a deadline and count what they receive.
 
-Whatever reads from them, `http.client` here, cannot outlast the first nor exceed the second, in a
-status line, in headers, in chunk sizes, in trailers and in the body alike.
+Whatever reads from them cannot outlast the first nor exceed the second, in a status line, in headers,
+in chunk sizes, in trailers and in the body alike.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class BoundedSocket(socket.socket):
     _deadline: Deadline
     _allowance: int
 
-    def bound(self, deadline: Deadline, allowance: int) -> None:
-        """From now on nothing blocks past ``deadline``, and ``allowance`` more bytes may come in."""
+    def bound(self, deadline: Deadline) -> None:
+        """From now on nothing blocks past ``deadline``, and nothing may come in before `allow` lets it."""
         self._deadline = deadline
-        self._allowance = allowance
+        self._allowance = 0
 
-    def allow_more(self, count: int) -> None:
-        """``count`` bytes more may come in."""
-        self._allowance += count
+    def allow(self, count: int) -> None:
+        """From now on ``count`` bytes may come in."""
+        self._allowance = count
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """As `socket.socket.recv_into`, within the bounds; all reading goes through here.
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """As `socket.socket.recv`, within the bounds; all reading goes through here.
 
         Raises:
             FetchTimeout: the deadline passed.
@@ -43,13 +43,13 @@ class BoundedSocket(socket.socket):
         """
         self.settimeout(self._deadline.remaining())
         try:
-            count = super().recv_into(buffer, nbytes or len(buffer), flags)
+            piece = super().recv(bufsize, flags)
         except TimeoutError:
             raise self._deadline.passed() from None
-        self._allowance -= count
+        self._allowance -= len(piece)
         if self._allowance < 0:
             raise Overrun
-        return count
+        return piece
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """As `socket.socket.sendall`, within the deadline.

@@ -39,13 +39,13 @@ FAILS: dict[str, tuple[str, bool, Answer]] = {
     "endless chunks": ("too_large", False, (CHUNKED, Repeat(b"1000\r\n" + b"x" * 4096 + b"\r\n"))),
     "endless tiny chunks": ("too_large", False, (CHUNKED, Repeat(b"1\r\nx\r\n" * 500))),
     "endless chunk extension": ("protocol_error", False, (CHUNKED, b"1;", Repeat(b"x" * 4096))),
-    "endless trailers": ("too_large", False, (CHUNKED, b"1\r\nx\r\n0\r\n", Repeat(b"X: y\r\n" * 500))),
+    "endless trailers": ("protocol_error", False, (CHUNKED, b"1\r\nx\r\n0\r\n", Repeat(b"X: y\r\n" * 500))),
     "endless body without a length": ("too_large", False, (head("200 OK"), Repeat(b"x" * 4096))),
     "a length above the cap": ("too_large", False, (head("200 OK", "Content-Length: 999999999"), "hang")),
     "a negative length": ("protocol_error", False, (head("200 OK", "Content-Length: -1") + IMAGE,)),
     "a length in words": ("protocol_error", False, (head("200 OK", "Content-Length: many") + IMAGE,)),
     "two lengths": ("protocol_error", False, (head("200 OK", "Content-Length: 5", "Content-Length: 6") + IMAGE,)),
-    "a negative chunk": ("connect_failed", True, (CHUNKED, b"-1\r\nx\r\n")),
+    "a negative chunk": ("protocol_error", False, (CHUNKED, b"-1\r\nx\r\n")),
     "an unknown transfer coding": ("protocol_error", False, (head("200 OK", "Transfer-Encoding: gzip") + IMAGE,)),
     "gzip": ("protocol_error", False, (head("200 OK", "Content-Encoding: gzip", "Content-Length: 9") + b"x" * 9,)),
     "no HTTP": ("protocol_error", False, (b"220 mail.example.com ESMTP\r\n",)),
@@ -270,16 +270,6 @@ def test_one_host_gets_no_more_connections_at_once_than_allowed(
     with ThreadPoolExecutor(8) as pool:
         assert all(one.body == IMAGE for one in pool.map(fetcher.fetch, [url] * 8))
     assert server.at_once == 2
-
-
-def test_a_slow_host_does_not_hold_up_another(server: HostileServer, make_fetcher: MakeFetcher) -> None:
-    server.serve("/slow", ("hang",))
-    fetcher = make_fetcher(fetch_per_host=1, fetch_deadline_s=DEADLINE_S, resolve=lambda _: ["127.0.0.1"])
-    with ThreadPoolExecutor(4) as pool:
-        slow = [pool.submit(fetcher.fetch, server.url("/slow", "slow.example")) for _ in range(3)]
-        assert fetcher.fetch(server.serve("/", ok())).body == IMAGE
-        assert not any(one.done() for one in slow)
-        assert {type(one.exception()).__name__ for one in slow} == {"FetchTimeout"}
 
 
 def test_nobody_listens(make_fetcher: MakeFetcher) -> None:

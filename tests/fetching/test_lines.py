@@ -1,0 +1,347 @@
+"""Whose turn it is: hosts that are well, ailing and down, in a time that the test makes up."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from consumer.errors import ConnectFailed, DnsFailed, FetchError, FetchTimeout, HttpStatus, UrlBlocked
+from consumer.fetching.lines import MOST_REMEMBERED, Lines, Ticket
+from consumer.fetching.standing import AILING_AFTER, DOWN_PAUSE_S, RETRY_AFTER_CAP_S
+from consumer.fetching.urls import Origin
+
+DEADLINE_S = 10.0
+
+
+def host(name: str = "a") -> Origin:
+    return "http", name, 80
+
+
+def refused() -> FetchError:
+    error = ConnectFailed("nobody listens")
+    error.reached = False
+    return error
+
+
+class World:
+    """Lines, and a clock; jobs are numbers."""
+
+    def __init__(self, per_host: int = 2, threads: int = 4) -> None:
+        self.lines: Lines[int] = Lines(per_host, threads, 2, DEADLINE_S)
+        self.now = 100.0
+
+    def arrive(self, *jobs: int, name: str = "a", urgent: bool = False) -> list[Ticket[int]]:
+        tickets = [Ticket(job, self.now, urgent) for job in jobs]
+        for ticket in tickets:
+            self.lines.join(ticket, host(name), self.now)
+        return tickets
+
+    def take(self, *, urgent: bool = False) -> list[Ticket[int]]:
+        """Everybody who has a turn now."""
+        taken = []
+        while (ticket := self.lines.take(self.now, urgent=urgent)) is not None:
+            taken.append(ticket)
+        return taken
+
+    def jobs(self, *, urgent: bool = False) -> list[int]:
+        return [ticket.job for ticket in self.take(urgent=urgent)]
+
+    def answer(self, ticket: Ticket[int], error: FetchError | None = None, after_s: float = 0.0) -> None:
+        self.now += after_s
+        self.lines.answered(ticket, self.now, error)
+
+    def spoil(self, name: str = "a", error: FetchError | None = None, after_s: float = 0.0) -> None:
+        """Lets a host go bad: as many exchanges as it takes, one after the other."""
+        for _ in range(AILING_AFTER):
+            self.arrive(-1, name=name)
+            ticket = self.lines.take(self.now)
+            assert ticket is not None
+            self.answer(ticket, error or refused(), after_s)
+
+    def wake(self) -> list[int]:
+        return [ticket.job for ticket in self.lines.wake(self.now)]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# ── turns ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_host_gets_no_more_than_its_places_and_the_next_in_line_when_one_is_free(world: World) -> None:
+    world.arrive(1, 2, 3, 4)
+    first, second = world.take()
+    assert (first.job, second.job) == (1, 2)
+    world.answer(first)
+    assert world.jobs() == [3]
+
+
+def test_hosts_take_turns_however_long_their_lines_are() -> None:
+    world = World(per_host=1, threads=100)
+    for job in range(6):
+        world.arrive(job, name="abb"[job % 3])
+    order = []
+    while taken := world.take():
+        order += [ticket.job for ticket in taken]
+        for ticket in taken:
+            world.answer(ticket)
+    assert order == [0, 1, 3, 2, 4, 5]
+
+
+def test_hosts_without_trust_leave_a_quarter_of_the_threads_to_those_that_have_answered(world: World) -> None:
+    """A topic full of names that lead nowhere, each of them a new one."""
+    world.arrive(0, name="known")
+    world.answer(world.take()[0])
+    for job in range(10, 20):
+        world.arrive(job, name=f"new-{job}")
+    assert world.jobs() == [10, 11, 12]
+    world.arrive(1, 2, name="known")
+    assert world.jobs() == [1, 2]
+
+
+def test_trusted_hosts_do_not_keep_the_others_from_their_turn(world: World) -> None:
+    world.arrive(0, name="known")
+    world.answer(world.take()[0])
+    world.arrive(1, 2, 3, 4, name="known")
+    world.arrive(10, name="new")
+    ticket = world.lines.take(world.now)
+    assert ticket is not None
+    assert {ticket.job, world.jobs()[0]} == {1, 10}
+
+
+def test_urgent_ones_have_threads_of_their_own_and_the_last_place_of_a_host(world: World) -> None:
+    world.arrive(1, 2, 3)
+    world.arrive(100, urgent=True)
+    assert world.jobs() == [1]
+    assert world.jobs(urgent=True) == [100]
+    assert world.jobs() == []
+
+
+def test_a_sleeper_holds_no_place_and_comes_back_before_those_that_have_not_begun() -> None:
+    world = World(per_host=1)
+    world.arrive(1, 2, 3)
+    (first,) = world.take()
+    world.answer(first, HttpStatus(503))
+    world.lines.join(first, host(), world.now, due=world.now + 1)
+    (second,) = world.take()
+    assert world.lines.due(world.now) == 1.0
+    world.now += 1
+    assert world.wake() == []
+    world.answer(second)
+    assert world.jobs() == [1]
+
+
+def test_a_turn_that_was_not_used_goes_to_the_next() -> None:
+    world = World(per_host=1)
+    world.arrive(1, 2)
+    (cancelled,) = world.take()
+    world.lines.given_back(cancelled, world.now)
+    assert world.jobs() == [2]
+
+
+# ── time ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_waiting_for_a_host_that_is_well_costs_nobody_the_deadline(world: World) -> None:
+    world.arrive(*range(1000))
+    served = []
+    while taken := world.take():
+        world.now += 0.2
+        assert world.wake() == []
+        for ticket in taken:
+            assert ticket.begun == world.now - 0.2
+            world.answer(ticket)
+            served.append(ticket.job)
+    assert served == list(range(1000))
+    assert world.now == pytest.approx(200.0)
+
+
+def test_in_the_line_of_an_ailing_host_the_clock_has_run_since_the_event_came(world: World) -> None:
+    world.spoil(error=FetchTimeout("slow"), after_s=0.6 * DEADLINE_S)
+    world.arrive(1, 2)
+    assert world.jobs() == [2]
+    world.now += DEADLINE_S - 0.1
+    assert world.wake() == []
+    world.now += 0.1
+    assert world.wake() == [1]
+
+
+def test_who_is_overdue_already_when_a_host_begins_to_ail_fails_at_once() -> None:
+    world = World(per_host=1)
+    world.arrive(0)
+    world.answer(world.take()[0])
+    world.arrive(1, 2, 3)
+    (slow,) = world.take()
+    world.now += DEADLINE_S
+    assert world.wake() == []
+    world.answer(slow, FetchTimeout("slow"))
+    assert world.wake() == [2, 3]
+
+
+def test_one_slow_answer_among_good_ones_costs_nobody_anything(world: World) -> None:
+    world.arrive(*range(100))
+    slow, quick = world.take()
+    for _ in range(20):
+        world.answer(quick, after_s=1.0)
+        (quick,) = world.take()
+    world.answer(slow, FetchTimeout("slow"))
+    assert world.wake() == []
+    assert len(world.take()) == 1
+
+
+def test_an_ailing_host_is_asked_one_at_a_time_the_newest_first_with_what_is_left_of_its_time(world: World) -> None:
+    world.arrive(7, 8)
+    world.spoil(error=FetchTimeout("slow"), after_s=0.6 * DEADLINE_S)
+    world.wake()
+    (old,) = world.arrive(1)
+    world.now += 1
+    (new,) = world.arrive(2)
+    arrived = world.now
+    world.now += 1
+    assert world.take() == [new]
+    assert new.begun == arrived
+    assert old.begun is None
+
+
+def test_one_good_answer_makes_a_host_well_at_once(world: World) -> None:
+    world.spoil(error=FetchTimeout("slow"), after_s=0.6 * DEADLINE_S)
+    world.arrive(1, 2, 3)
+    (probe,) = world.take()
+    world.answer(probe, HttpStatus(404))
+    assert world.jobs() == [1, 2]
+
+
+def test_who_has_begun_stands_in_no_line_for_longer_than_its_deadline() -> None:
+    world = World(per_host=1)
+    (moved,) = world.arrive(1, name="a")
+    world.take()
+    world.arrive(2, name="b")
+    world.take()
+    world.now += 4
+    world.answer(moved)
+    world.lines.join(moved, host("b"), world.now)  # redirected to a host whose only place is taken
+    world.now += 5.9
+    assert world.wake() == []
+    world.now += 0.1
+    assert world.wake() == [1]
+
+
+# ── hosts that are down ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_failure_at_a_host_that_is_down_holds_for_all_who_stood_in_line(world: World) -> None:
+    world.spoil()
+    world.now += DOWN_PAUSE_S
+    world.wake()
+    earlier = world.arrive(1, 2, 3)
+    (probe,) = world.take()
+    world.now += 1
+    world.arrive(4)
+    world.answer(probe, refused(), after_s=1)
+    assert {ticket.job for ticket in world.lines.shared(probe, world.now)} == {1, 2}
+    assert probe is earlier[2]
+    world.now += DOWN_PAUSE_S
+    assert world.wake() == []
+    assert world.jobs() == [4]
+
+
+def test_a_failure_at_a_host_that_is_not_known_to_be_down_is_nobody_elses(world: World) -> None:
+    world.arrive(1, 2, 3)
+    first, _ = world.take()
+    world.answer(first, refused())
+    assert world.lines.shared(first, world.now) == []
+
+
+def test_a_host_that_is_down_is_not_hammered(world: World) -> None:
+    world.spoil()
+    world.arrive(1)
+    assert world.take() == []
+    assert world.lines.due(world.now) == pytest.approx(DOWN_PAUSE_S)
+    world.now += DOWN_PAUSE_S
+    world.wake()
+    assert world.jobs() == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "took_s"),
+    [
+        (HttpStatus(500), 0.1),
+        (ConnectFailed("cut"), 0.1),  # a connection was made
+        (FetchTimeout("cut short by what came before"), 1.0),
+        (UrlBlocked("no"), 0.1),
+        (DnsFailed("no such name", retriable=False), 0.1),
+    ],
+    ids=lambda value: getattr(value, "code", ""),
+)
+def test_what_is_not_the_hosts_fault_or_costs_no_time_makes_no_host_ail(
+    world: World, error: FetchError, took_s: float
+) -> None:
+    error.reached = not isinstance(error, UrlBlocked | DnsFailed)
+    world.spoil(error=error, after_s=took_s)
+    world.arrive(1, 2, 3)
+    assert len(world.take()) == 2
+
+
+def test_a_host_that_asks_for_time_gets_it_from_everybody_up_to_the_cap(world: World) -> None:
+    world.arrive(1, 2)
+    first, second = world.take()
+    world.answer(first, HttpStatus(429, retry_after_s=2.0))
+    world.answer(second, HttpStatus(429, retry_after_s=3600.0))
+    world.arrive(3)
+    assert world.take() == []
+    world.now += RETRY_AFTER_CAP_S - 0.1
+    world.wake()
+    assert world.take() == []
+    world.now += 0.1
+    world.wake()
+    assert world.jobs() == [3]
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_hosts_that_nobody_wants_are_forgotten_in_the_end(world: World) -> None:
+    world.spoil("spoilt")
+    for number in range(MOST_REMEMBERED):
+        world.arrive(number, name=f"host-{number}")
+        world.answer(world.take()[0])
+    assert len(world.lines._hosts) == MOST_REMEMBERED
+    world.arrive(1, 2, name="spoilt")
+    assert len(world.take()) == 2
+
+
+def test_nothing_holds_on_to_a_ticket_that_is_through() -> None:
+    """It may hold an image."""
+
+    class Image:
+        pass
+
+    lines: Lines[Image] = Lines(2, 4, 2, DEADLINE_S)
+    ticket = Ticket(Image(), 0.0)
+    image = weakref.ref(ticket.job)
+    lines.join(ticket, host(), 0.0)
+    lines.take(0.0)
+    lines.answered(ticket, 0.0, HttpStatus(503))
+    lines.join(ticket, host(), 0.0, due=1.0)
+    lines.wake(1.0)
+    lines.take(1.0)
+    lines.answered(ticket, 1.0, None)
+    del ticket
+    gc.collect()
+    assert image() is None
+
+
+def test_everybody_can_be_sent_away(world: World) -> None:
+    (asleep,) = world.arrive(1, name="b")
+    world.take()
+    world.answer(asleep, HttpStatus(503))
+    world.lines.join(asleep, host("b"), world.now, due=world.now + 1)
+    world.arrive(2, 3, 4)
+    world.take()
+    assert sorted(ticket.job for ticket in world.lines.clear()) == [1, 4]
+    assert world.take() == []
+    assert world.wake() == []
