@@ -42,7 +42,7 @@ from consumer.stream.core import Limits, StreamCore
 from consumer.stream.loop import StreamLoop
 from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
-from consumer.web import WebServer, create_app
+from consumer.web import Bounds, WebServer, create_app
 from consumer.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,8 @@ class Service:
             api_key=settings.http_api_key,
             deadline_s=settings.fetch_deadline_s + 5,
         )
-        self._web = WebServer(app, settings.http_host, settings.http_port)
+        bounds = Bounds(answer_s=settings.fetch_deadline_s + 35)  # waiting for it, and taking it
+        self._web = WebServer(app, settings.http_host, settings.http_port, bounds)
         self._web.start()
         self._closing.callback(self._web.stop, budget_s=1.0)
         log.info("HTTP at %s", self._web.url)

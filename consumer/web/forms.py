@@ -15,7 +15,14 @@ from consumer.events import Probabilities
 HTTP_STATUS: Final = {error.code: error.http_status for error in event_errors()}
 """Error code → status, as the table of error codes in the README lists them."""
 
-OWN_CODES: Final = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 500: "internal"}
+OWN_CODES: Final = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    431: "request_too_large",
+    500: "internal",
+}
 """Status → code of what goes wrong in HTTP itself and has no place among the errors of events."""
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+from collections import OrderedDict
+from functools import partial
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from consumer.errors import FatalError, SettingsError
+from consumer.web.connection import HEAD_BYTES, BoundedConnection, Bounds
 
 WILDCARDS: Final = {"0.0.0.0", "::"}  # noqa: S104 - they are named here, not listened on
 
@@ -28,13 +31,17 @@ class WebServer:
         app: the application.
         host: an address or name to listen on; ``::`` means IPv4 as well.
         port: the port; 0 takes a free one.
+        bounds: what connections may cost.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
         self._host = host
         self._port = port
+        connection = partial(BoundedConnection, bounds=bounds, waiting=OrderedDict())
         config = uvicorn.Config(
             app,
+            http=connection,  # type: ignore[arg-type] # called like the class that it makes
+            h11_max_incomplete_event_size=HEAD_BYTES,
             lifespan="off",
             ws="none",
             log_config=None,  # consumer.logs decides
