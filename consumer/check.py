@@ -87,7 +87,7 @@ def _model(settings: Settings) -> str:
 
 
 def _broker(consumer: object, troubles: clients.Troubles, settings: Settings) -> str:
-    count = preflight.reach(consumer, troubles, settings)
+    count = len(preflight.reach(consumer, troubles, settings))
     return f"{count} at {settings.kafka.bootstrap_servers}"
 
 

@@ -97,7 +97,7 @@ class Service:
         consumer = clients.make_consumer(config)
         source = Source(consumer, self.settings.input_topic)
         self._closing.callback(source.close)
-        self._preflight(consumer, config["error_cb"])
+        brokers = self._preflight(consumer, config["error_cb"])
         if asked.is_set():
             return False
         self.health.starting("loading the model")
@@ -106,7 +106,7 @@ class Service:
         if asked.is_set():
             return False
         log.info("model %s %s on %s", self._model.info.name, self._model.info.version, self._model.info.backend)
-        self._predictor = self._make_predictor(self._model)
+        self._predictor = self._make_predictor(self._model, brokers)
         worker = Worker(self._predictor, self._make_encoder(self._model))
         self._loop = StreamLoop(
             StreamCore(self._limits()),
@@ -193,16 +193,18 @@ class Service:
             address,
         )
 
-    def _preflight(self, consumer: Consumer, troubles: clients.Troubles) -> None:
+    def _preflight(self, consumer: Consumer, troubles: clients.Troubles) -> list[tuple[str, int]]:
         brokers = preflight.reach(consumer, troubles, self.settings)
         counts = {
             topic: preflight.partitions_of(consumer, topic, variable, self.settings)
             for variable, topic in preflight.topics_of(self.settings).items()
         }
         told = ", ".join(f"{topic} ({count} partitions)" for topic, count in counts.items())
-        log.info("%d brokers at %s: %s", brokers, self.settings.kafka.bootstrap_servers, told)
+        log.info("%d brokers at %s: %s", len(brokers), self.settings.kafka.bootstrap_servers, told)
+        return brokers
 
-    def _make_predictor(self, model: Model) -> Predictor:
+    def _make_predictor(self, model: Model, brokers: list[tuple[str, int]]) -> Predictor:
+        assert self._web is not None
         size, wait_s = tuned_batching(self.settings)
         batcher = Batcher(
             model.predict,
@@ -214,7 +216,7 @@ class Service:
         )
         self._closing.callback(batcher.close)
         predictor = Predictor(
-            Fetcher(self.settings),
+            Fetcher(self.settings, own=[(self.settings.http_host, self._web.port), *brokers]),
             batcher,
             input_size=model.config.input_size,
             max_pixels=self.settings.image_max_pixels,

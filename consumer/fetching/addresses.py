@@ -77,12 +77,17 @@ METADATA = frozenset(
         "169.254.169.254",  # AWS, Azure, Google Cloud, OpenStack, Oracle, DigitalOcean
         "169.254.170.2",  # AWS ECS
         "169.254.170.23",  # AWS EKS
+        "169.254.42.42",  # Scaleway
+        "169.254.0.23",  # Tencent Cloud
         "100.100.100.200",  # Alibaba Cloud
         "168.63.129.16",  # Azure's host, a public address
         "192.0.0.192",  # Oracle Cloud
         "fd00:ec2::254",  # AWS
         "fd00:ec2::23",  # AWS EKS
         "fd20:ce::254",  # Google Cloud
+        "fd00:42::42",  # Scaleway
+        "fd00:a9fe:a9fe::1",  # Akamai (Linode)
+        "fe80::a9fe:a9fe",  # OpenStack
     )
 )
 """Services that hand out credentials to whoever asks from inside."""

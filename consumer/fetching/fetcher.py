@@ -6,7 +6,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from consumer.fetching.connections import Connections
 from consumer.fetching.errand import Errand, Fetched, Rules
 from consumer.fetching.guard import Connection, Guard
 from consumer.fetching.lines import Lines, Ticket
+from consumer.fetching.own import OwnEndpoints
 from consumer.fetching.resolver import Resolve, Resolver, system_resolve
 from consumer.fetching.retry import Retries
 from consumer.fetching.urls import UrlPolicy
@@ -55,6 +56,7 @@ class Fetcher:
     Args:
         settings: the ``FETCH_`` family.
         clock: monotonic seconds.
+        own: host and port of what the service itself listens on and depends on: never fetched from.
         resolve: host name → addresses.
         tls: how certificates are verified.
     """
@@ -64,10 +66,13 @@ class Fetcher:
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
         *,
+        own: Iterable[tuple[str, int]] = (),
         resolve: Resolve = system_resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        guard = Guard(AddressPolicy(settings.fetch_allow_nets), Resolver(resolve), tls or tls_context())
+        resolver = Resolver(resolve)
+        policy = AddressPolicy(settings.fetch_allow_nets)
+        guard = Guard(policy, OwnEndpoints(own, resolver), resolver, tls or tls_context())
         adapter = GuardedAdapter(Connections(lambda target: Connection(target, guard), clock), settings.fetch_max_bytes)
         session = _OneHopSession()
         session.trust_env = False  # no proxies, .netrc and certificates of the environment

@@ -18,6 +18,7 @@ from consumer.errors import ConnectFailed, TlsFailed, UrlBlocked
 from consumer.fetching.addresses import Address, AddressPolicy
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.http1 import AnswerReader, Head
+from consumer.fetching.own import OwnEndpoints
 from consumer.fetching.resolver import Resolver
 from consumer.fetching.urls import Target
 from consumer.fetching.wire import BoundedSocket
@@ -29,8 +30,9 @@ MOST_ADDRESSES = 4
 class Guard:
     """Makes connections to judged addresses."""
 
-    def __init__(self, policy: AddressPolicy, resolver: Resolver, tls: ssl.SSLContext) -> None:
+    def __init__(self, policy: AddressPolicy, own: OwnEndpoints, resolver: Resolver, tls: ssl.SSLContext) -> None:
         self._policy = policy
+        self._own = own
         self._resolver = resolver
         self._tls = tls
 
@@ -69,6 +71,7 @@ class Guard:
                 raise UrlBlocked("the host has an address that cannot be judged") from None
         for address in addresses:
             self._policy.judge(address)
+            self._own.judge(target, address)
         return addresses[:MOST_ADDRESSES]
 
 

@@ -18,18 +18,18 @@ REACH_S = 10.0
 """How long a broker may take to answer at start."""
 
 
-def reach(client: Any, troubles: Troubles, settings: Settings) -> int:
+def reach(client: Any, troubles: Troubles, settings: Settings) -> list[tuple[str, int]]:
     """Asks for the cluster's metadata with any client.
 
     Returns:
-        The number of brokers.
+        Host and port of each broker.
 
     Raises:
         BrokerError: nobody answers; names the last thing that the client complained about.
     """
     at = settings.kafka.bootstrap_servers
     try:
-        return len(client.list_topics(timeout=REACH_S).brokers)
+        return [(broker.host, broker.port) for broker in client.list_topics(timeout=REACH_S).brokers.values()]
     except KafkaException as error:
         client.poll(0)  # hands the client's complaints to `troubles`
         cause = troubles.last or error.args[0].str()

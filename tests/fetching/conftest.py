@@ -30,10 +30,12 @@ def make_fetcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeFetcher]:
     made: list[Fetcher] = []
     monkeypatch.setattr(Retries.__init__, "__defaults__", (lambda _low, high: high / 20,))
 
-    def make(*, resolve: Any = None, tls: Any = None, **settings: Any) -> Fetcher:
-        own = {"fetch_allow_nets": LOOPBACK, "fetch_allow_ports": None, "fetch_deadline_s": 5.0} | settings
-        more = {name: value for name, value in {"resolve": resolve, "tls": tls}.items() if value is not None}
-        made.append(Fetcher(Settings(**own), **more))
+    def make(*, resolve: Any = None, tls: Any = None, own: Any = None, **settings: Any) -> Fetcher:
+        ours = {"fetch_allow_nets": LOOPBACK, "fetch_allow_ports": None, "fetch_deadline_s": 5.0} | settings
+        more = {
+            name: value for name, value in {"resolve": resolve, "tls": tls, "own": own}.items() if value is not None
+        }
+        made.append(Fetcher(Settings(**ours), **more))
         return made[-1]
 
     yield make
