@@ -70,6 +70,8 @@ class HostileServer:
         self._lock = threading.Lock()
         self._tls = tls
         self._stop = threading.Event()
+        self.greeting: Answer | None = None
+        """Sent on every connection before anything is read."""
         self.on_request: Callable[[], None] = lambda: None
         self._listener = socket.create_server(("", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
@@ -111,6 +113,8 @@ class HostileServer:
     def _talk(self, connection: socket.socket) -> None:
         connection.settimeout(GONE_S)
         try:
+            for step in self.greeting or ():
+                self._step(connection, step)
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             while self._exchange(connection):
