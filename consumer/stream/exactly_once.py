@@ -14,8 +14,11 @@ broken     ``fatal()``, and everything else                     a new producer; 
                                                                 been sent, its result is unknown
 =========  ===================================================  ===================================
 
-A commit that is not answered in time is unknown too. librdkafka has no KIP-890, so a producer with
-an unknown commit is never used again: a request that comes late could end a later transaction.
+A commit that is not answered in time is unknown too, and so is one that was answered with an error and
+then cannot be aborted. librdkafka has no KIP-890: all transactions of a producer have one epoch, so a
+request that comes late takes effect in a later transaction of the same producer, ends it too early or
+sets its offsets back. Hence a producer is used again only after a transaction in which every call was
+answered at once and well; a new one costs a few milliseconds.
 """
 
 from __future__ import annotations
@@ -94,6 +97,7 @@ class TransactionalPublisher:
             return Published(Result.ABORTED, "no producer yet")
         producer = outbox.producer
         committing = False
+        prompt = True
         try:
             producer.begin_transaction()
             outbox.put(publication, deadline)
@@ -101,14 +105,16 @@ class TransactionalPublisher:
                 self._abort(deadline)
                 return Published(Result.ABORTED, "outcomes too large", tuple(outbox.rejected))
             offsets = self._source.positions(publication.offsets)
-            self._again(deadline, lambda left: producer.send_offsets_to_transaction(offsets, metadata, left))
+            prompt = self._again(deadline, lambda left: producer.send_offsets_to_transaction(offsets, metadata, left))
             committing = True
-            self._again(deadline, producer.commit_transaction)
+            prompt = self._again(deadline, producer.commit_transaction) and prompt
         except Late as late:
             return self._unfinished(committing, str(late), deadline)
         except KafkaException as error:
             cause = outbox.refusals[0] if outbox.refusals else error.args[0]
             return self._failed(error.args[0], cause, committing, began)
+        if not prompt:
+            self._discard()
         return Published(Result.COMMITTED)
 
     def replace(self, budget_s: float) -> bool:
@@ -149,8 +155,10 @@ class TransactionalPublisher:
             self._discard()
             return Published(Result.FENCED, f"a newer instance has taken this one's INSTANCE_ID ({error.str()})")
         if verdict is _Verdict.ABORT:
-            self._abort(self._clock() + STEP_S)
-            return Published(Result.ABORTED, cause.str(), tuple(outbox.rejected) if outbox else ())
+            aborted = self._abort(self._clock() + STEP_S)
+            # An error in the place of the commit's answer does not say that nothing was committed; the abort does.
+            result = Result.UNKNOWN if committing and not aborted else Result.ABORTED
+            return Published(result, cause.str(), tuple(outbox.rejected) if outbox else ())
         self._discard()
         return Published(Result.UNKNOWN if committing else Result.ABORTED, f"the producer broke: {cause.str()}")
 
@@ -164,18 +172,26 @@ class TransactionalPublisher:
             return _Verdict.ABORT
         return _Verdict.BROKEN
 
-    def _abort(self, deadline: float) -> None:
-        """Ends the open transaction; if even that fails, the next producer's start ends it."""
+    def _abort(self, deadline: float) -> bool:
+        """Ends the open transaction and its producer; says whether the broker confirmed it."""
         if self._outbox is None:
-            return
+            return False
         try:
             self._again(max(deadline, self._clock() + 1.0), self._outbox.producer.abort_transaction)
         except (KafkaException, Late) as error:
-            log.warning("the abort failed, the producer is replaced: %s", error)
+            log.warning("the abort failed, the next producer's start does it: %s", error)
+            return False
+        finally:
             self._discard()
+        return True
 
-    def _again(self, deadline: float, call: Callable[[float], object]) -> None:
-        """Calls with the time left until it works; a retriable error means the same call once more."""
+    def _again(self, deadline: float, call: Callable[[float], object]) -> bool:
+        """Calls with the time left until it works; a retriable error means the same call once more.
+
+        Returns:
+            Whether the first call was answered.
+        """
+        first = True
         while True:
             left = deadline - self._clock()
             try:
@@ -185,8 +201,9 @@ class TransactionalPublisher:
                     raise
                 if self._clock() >= deadline:
                     raise Late(error.args[0].str()) from None
+                first = False
                 continue
-            return
+            return first
 
     def _discard(self) -> None:
         """Lets go of the producer; what it had queued is thrown away, never sent late."""
