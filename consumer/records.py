@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from consumer.breaker import Evidence
+from consumer.failures import FailedEvent
+
 Headers = tuple[tuple[str, bytes | None], ...]
 """Record headers in their order; a name may occur twice, a value may be null."""
 
@@ -51,12 +54,15 @@ class Outcome:
     ``kind`` and ``code`` are for the metrics: ``code`` is the failure's, or null.
     ``reduced`` makes what to publish instead when the broker finds a message too large; null when this
     is already the smallest form.
+    ``evidence`` is for the breaker, null if it says nothing; ``failed`` for those who look what went wrong.
     """
 
     kind: Literal["predicted", "failed", "unreadable"]
     messages: tuple[Message, ...]
     code: str | None = None
     reduced: Callable[[], Outcome] | None = None
+    evidence: Evidence | None = None
+    failed: FailedEvent | None = None
 
     @property
     def size(self) -> int:

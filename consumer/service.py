@@ -25,9 +25,11 @@ from typing import Self
 
 from confluent_kafka import Consumer
 
+from consumer.breaker import Breaker
 from consumer.codec import Encoder
 from consumer.demo.broker import EmbeddedBroker
 from consumer.errors import FatalError
+from consumer.failures import RecentFailures
 from consumer.fetching import Fetcher
 from consumer.fetching.fetcher import CONCURRENCY
 from consumer.health import Health, dump_stacks
@@ -67,6 +69,7 @@ class Service:
         self.metrics = Metrics()
         # A single image may rightly take as long as its deadline, so stuck is more than that.
         self.health = Health(max(settings.stuck_after_s, settings.fetch_deadline_s + 5))
+        self.failures = RecentFailures()
         self._predictor: Predictor | None = None
         self._model: Model | None = None
         self._loop: StreamLoop | None = None
@@ -117,6 +120,9 @@ class Service:
             drain_s=self.settings.drain_s,
             metrics=self.metrics,
             health=self.health,
+            breaker=Breaker(self._limits().in_flight, self.settings.fetch_deadline_s),
+            failures=self.failures,
+            describe=worker.describe,
         )
         self.health.running()
         self._thread = threading.Thread(target=self._turn, name="stream", daemon=True)

@@ -9,10 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
-from consumer.codec import Encoder, decode_event
+from consumer.breaker import evidence
+from consumer.codec import NOT_FINITE, Encoder, decode_event
 from consumer.errors import EventUnreadable
-from consumer.events import Answer, ImageUrl
+from consumer.events import Answer, Failure, ImageUrl, Prediction
+from consumer.failures import SHORT, FailedEvent
+from consumer.logs.masking import mask_url, printable
 from consumer.predictor import Predictor
 from consumer.records import Outcome, Record
 
@@ -39,18 +43,47 @@ class Worker:
         try:
             event = decode_event(record)
         except EventUnreadable as error:
-            done.set_result(self._encoder.unreadable(record, error))
+            done.set_result(self._failed(self._encoder.unreadable(record, error), record, None, Failure.of(error)))
             return done
         answer = self._predictor.submit(event.url)
         done.add_done_callback(lambda _: answer.cancel())  # no effect unless `done` was cancelled
         answer.add_done_callback(lambda _: self._conclude(done, record, event, answer))
         return done
 
+    def describe(self, record: Record) -> tuple[str, str] | None:
+        """What a person may see of an event that is being worked on: its id and masked URL; null if unreadable."""
+        try:
+            event = decode_event(record)
+        except EventUnreadable:
+            return None
+        return printable(event.event_id[:SHORT])[:SHORT], mask_url(event.url, SHORT)
+
     def _conclude(self, done: Future[Outcome], record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
         """Encodes on the thread that has the answer: the stream's own only moves outcomes."""
         if answer.cancelled() or not done.set_running_or_notify_cancel():
             return
         try:
-            done.set_result(self._encoder.outcome(record, event, answer.result(), self._now_ms()))
+            done.set_result(self._outcome(record, event, answer.result()))
         except Exception as error:  # noqa: BLE001 - a bug of ours must end the process, not strand the event
             done.set_exception(error)
+
+    def _outcome(self, record: Record, event: ImageUrl, answer: Answer) -> Outcome:
+        outcome = self._encoder.outcome(record, event, answer, self._now_ms())
+        if outcome.code is None:
+            # Not `replace`, which takes three times as long, for every event.
+            return Outcome(outcome.kind, outcome.messages, None, outcome.reduced, evidence(event.url, None))
+        # The encoder finds out what no Failure says: that a probability is no number.
+        return self._failed(outcome, record, event, NOT_FINITE if isinstance(answer, Prediction) else answer)
+
+    def _failed(self, outcome: Outcome, record: Record, event: ImageUrl | None, failure: Failure) -> Outcome:
+        """With what the breaker and the person on call want to know; an event is null if it could not be read."""
+        failed = FailedEvent.of(
+            failure,
+            self._now_ms(),
+            url=event.url if event else None,
+            event_id=event.event_id if event else None,
+            partition=record.partition,
+            offset=record.offset,
+        )
+        told = evidence(event.url if event else "", failure.code, retriable=failure.retriable)
+        return replace(outcome, evidence=told, failed=failed)

@@ -13,7 +13,7 @@ Confluent wire format.
 """
 
 from consumer.codec.events import EVENT_MAX_BYTES, decode_event, encode_event, event_of
-from consumer.codec.outcomes import Encoder
+from consumer.codec.outcomes import NOT_FINITE, Encoder
 from consumer.codec.predictions import decode_prediction
 
-__all__ = ["EVENT_MAX_BYTES", "Encoder", "decode_event", "decode_prediction", "encode_event", "event_of"]
+__all__ = ["EVENT_MAX_BYTES", "NOT_FINITE", "Encoder", "decode_event", "decode_prediction", "encode_event", "event_of"]

@@ -70,16 +70,6 @@ class Limits:
     """Pause after the first failed publication; it doubles from failure to failure, up to 5 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The event that holds a partition up, and since when (monotonic seconds)."""
-
-    partition: int
-    offset: int
-    since: float
-    stand: Stand
-
-
 class StreamCore:
     """See the module's text. All times are monotonic seconds, passed in by the caller."""
 
@@ -93,6 +83,7 @@ class StreamCore:
         self._leaving: frozenset[int] = frozenset()
         self._paused: dict[int, bool | None] = {}  # null: not told since its assignment
         self._full = False  # hysteresis of the limits over all partitions
+        self._on_hold = False
         self._publication: Publish | None = None
         self._unresolved = False
         self._asked = False  # a Resolve was given out and not answered
@@ -144,6 +135,42 @@ class StreamCore:
             return
         ledger.finish(claim.offset, outcome)
         self._in_flight -= 1
+
+    def put_back(self, claim: Claim) -> None:
+        """The work on a claim came to nothing: it waits to be worked on again, behind all the others."""
+        ledger = self._of(claim)
+        if ledger is None:
+            return
+        ledger.put_back(claim.offset)
+        self._in_flight -= 1
+        if not self._stopping:  # then nothing begins any more, and its next owner finds it uncommitted
+            self._queue.append(claim)
+            self._queued += 1
+
+    # ── what happened: there is no sense in going on ─────────────────────────────────────────────
+
+    def hold(self) -> None:
+        """Takes nothing in and begins nothing but probes, until `release`. What is finished is published."""
+        self._on_hold = True
+
+    def release(self) -> None:
+        """Goes on after `hold`, at full width."""
+        self._on_hold = False
+
+    def probe(self, at: float) -> list[Submit]:
+        """Begins one of the events that wait, although intake is on hold.
+
+        Args:
+            at: which one: 0 is the first of the queue, 1 (not included) its end.
+        """
+        while self._queue and not self._leaving:
+            index = int(at * len(self._queue))
+            claim = self._queue[index]
+            del self._queue[index]
+            ledger = self._of(claim)
+            if ledger is not None:
+                return [self._begin(claim, ledger)]
+        return []
 
     # ── what happened: the broker's answers ──────────────────────────────────────────────────────
 
@@ -258,19 +285,10 @@ class StreamCore:
         chosen = self.partitions if partitions is None else self.partitions.intersection(partitions)
         return any(ledger.partition in chosen for ledger in self._fronts()) or bool(self._in_flight_of(chosen))
 
-    def next_offset(self, partition: int) -> int | None:
-        """The first offset of a partition that is not committed; null while nothing is held of it."""
-        ledger = self._ledgers.get(partition)
-        return ledger.entries[0].offset if ledger and ledger.entries else None
-
-    def holders(self) -> list[Holder]:
-        """For each partition that holds anything, the event that is first in its way."""
-        found = []
-        for partition, ledger in self._ledgers.items():
-            entry = ledger.holder() or (ledger.entries[0] if ledger.entries else None)
-            if entry:
-                found.append(Holder(partition, entry.offset, entry.arrived, entry.stand))
-        return found
+    @property
+    def ledgers(self) -> list[Ledger]:
+        """The ledgers of the partitions that are ours, to be looked at only."""
+        return [self._ledgers[partition] for partition in sorted(self._ledgers)]
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -282,12 +300,14 @@ class StreamCore:
             self._full = self._queued > limits.queued // 2 or held_bytes > limits.held_bytes // 2
         else:
             self._full = self._queued >= limits.queued or held_bytes >= limits.held_bytes
+        # A hold lets in what probes need, when nothing is left of what was there.
+        holding = self._on_hold and self._queued + self._in_flight > 0
         pause: list[int] = []
         resume: list[int] = []
         for partition, ledger in self._ledgers.items():
             told = self._paused[partition]
             far = len(ledger) >= (limits.held_each // 2 if told else limits.held_each)
-            want = self._stopping or self._full or far
+            want = self._stopping or holding or self._full or far
             if want is not told:
                 (pause if want else resume).append(partition)
                 self._paused[partition] = want
@@ -300,15 +320,17 @@ class StreamCore:
 
     def _submissions(self) -> list[Action]:
         actions: list[Action] = []
-        while self._queue and self._in_flight < self._limits.in_flight:
+        while self._queue and self._in_flight < self._limits.in_flight and not self._on_hold:
             claim = self._queue.popleft()
             ledger = self._of(claim)
-            if ledger is None:
-                continue
-            self._queued -= 1
-            self._in_flight += 1
-            actions.append(Submit(claim, ledger.start(claim.offset)))
+            if ledger is not None:
+                actions.append(self._begin(claim, ledger))
         return actions
+
+    def _begin(self, claim: Claim, ledger: Ledger) -> Submit:
+        self._queued -= 1
+        self._in_flight += 1
+        return Submit(claim, ledger.start(claim.offset))
 
     def _publish(self, now: float) -> Action | None:
         if self._unresolved and self._publication:
@@ -392,7 +414,7 @@ class StreamCore:
         in_flight = self._in_flight_of([partition])
         ledger = self._ledgers.pop(partition, None)
         if ledger is not None and not self._stopping:
-            self._queued -= ledger.count(Stand.QUEUED)
+            self._queued -= ledger.queued
         self._in_flight -= len(in_flight)
         self._paused.pop(partition, None)
         self._leaving -= {partition}

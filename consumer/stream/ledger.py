@@ -54,6 +54,10 @@ class Ledger:
     entries: deque[Entry] = field(default_factory=deque)
     bytes: int = 0
     """Bytes that all entries hold together."""
+    queued: int = 0
+    in_flight: int = 0
+    committed: int | None = None
+    """The offset that was committed last in this tenure; null before."""
     _by_offset: dict[int, Entry] = field(default_factory=dict)
     _last: int = -1
 
@@ -73,6 +77,7 @@ class Ledger:
         self.entries.append(entry)
         self._by_offset[record.offset] = entry
         self.bytes += size
+        self.queued += 1
         return entry
 
     def start(self, offset: int) -> Record:
@@ -81,6 +86,8 @@ class Ledger:
         if entry.stand is not Stand.QUEUED or entry.record is None:
             raise ValueError(f"offset {offset} of partition {self.partition} is {entry.stand.value}, not queued")
         entry.stand = Stand.IN_FLIGHT
+        self.queued -= 1
+        self.in_flight += 1
         return entry.record
 
     def finish(self, offset: int, outcome: Outcome) -> None:
@@ -89,13 +96,21 @@ class Ledger:
         Raises:
             ValueError: the event is unknown, not begun or finished already; nothing is changed.
         """
-        entry = self._by_offset.get(offset)
-        if entry is None or entry.stand is not Stand.IN_FLIGHT:
-            stand = "unknown" if entry is None else entry.stand.value
-            raise ValueError(f"offset {offset} of partition {self.partition} is {stand}, not in flight")
+        entry = self._begun(offset)
         entry.stand = Stand.FINISHED
+        self.in_flight -= 1
         entry.record = None
         self._replace(entry, outcome)
+
+    def put_back(self, offset: int) -> None:
+        """Marks an event that is in flight as queued again; its record is still here.
+
+        Raises:
+            ValueError: the event is not in flight; nothing is changed.
+        """
+        self._begun(offset).stand = Stand.QUEUED
+        self.in_flight -= 1
+        self.queued += 1
 
     def reduce(self, offset: int) -> bool:
         """Puts an outcome's reduced form in its place; false if there is none."""
@@ -132,15 +147,26 @@ class Ledger:
         for entry in gone:
             del self._by_offset[entry.offset]
             self.bytes -= entry.size
+        self.committed = next_offset
         return gone
 
-    def holder(self) -> Entry | None:
-        """The first event that is not finished: the one that holds the partition up."""
-        return next((entry for entry in self.entries if entry.stand is not Stand.FINISHED), None)
+    @property
+    def next_offset(self) -> int | None:
+        """The first offset that is not committed; null while nothing is held."""
+        return self.entries[0].offset if self.entries else None
 
-    def count(self, stand: Stand) -> int:
-        """How many events are that far. Linear: for tests, the rare call and the status page."""
-        return sum(entry.stand is stand for entry in self.entries)
+    def holder(self) -> Entry | None:
+        """The event that holds the partition up: the first that is not finished; if all are, the first."""
+        return next((entry for entry in self.entries if entry.stand is not Stand.FINISHED), None) or (
+            self.entries[0] if self.entries else None
+        )
+
+    def _begun(self, offset: int) -> Entry:
+        entry = self._by_offset.get(offset)
+        if entry is None or entry.stand is not Stand.IN_FLIGHT:
+            stand = "unknown" if entry is None else entry.stand.value
+            raise ValueError(f"offset {offset} of partition {self.partition} is {stand}, not in flight")
+        return entry
 
     def _replace(self, entry: Entry, outcome: Outcome) -> None:
         size = outcome.size + (entry.raw if outcome.reduced else 0)

@@ -15,14 +15,18 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import Protocol
 
+from consumer.breaker import Breaker
 from consumer.errors import FatalError
+from consumer.failures import RecentFailures
 from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.records import Outcome, Record
+from consumer.status import StreamStatus
 from consumer.stream.core import StreamCore
-from consumer.stream.ledger import Entry
-from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Result, Resume, Submit
+from consumer.stream.probing import Probing
+from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Resume, Submit
 from consumer.stream.publisher import Publisher
+from consumer.stream.report import Describe, Reporter
 from consumer.stream.source import Source
 
 log = logging.getLogger(__name__)
@@ -43,12 +47,6 @@ costs its next owner a second fetch, no more."""
 
 START_BUDGET_S = 30.0
 """What registering the transactional id may take: a predecessor's transaction is ended first."""
-
-REPORT_EVERY_S = 1.0
-"""How often gauges are set."""
-
-HELD_LOG_AFTER_S = 30.0
-"""A partition that one event holds up for so long is named in the log, as often as this."""
 
 
 class Work(Protocol):
@@ -83,6 +81,9 @@ class StreamLoop:
     Args:
         topic: the input topic, for the log and the metrics.
         drain_s: after `stop`, how long work in flight may take.
+        breaker: tells failures of ours from the events' own.
+        failures: keeps the last ones and logs them.
+        describe: names an event, for the log and the status page.
         clock: monotonic seconds.
         now: seconds since the epoch.
         inbox: where finished work waits; a queue if null.
@@ -99,6 +100,9 @@ class StreamLoop:
         drain_s: float,
         metrics: Metrics,
         health: Health,
+        breaker: Breaker | None = None,
+        failures: RecentFailures | None = None,
+        describe: Describe | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         inbox: Inbox | None = None,
@@ -109,17 +113,30 @@ class StreamLoop:
         self._work = work
         self._topic = topic
         self._drain_s = drain_s
-        self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._now = now
+        self._failures = failures or RecentFailures(clock)
+        self._probing = Probing(breaker or Breaker(), core, health)
+        self._reporter = Reporter(
+            core,
+            source,
+            topic=topic,
+            metrics=metrics,
+            failures=self._failures,
+            describe=describe,
+            clock=clock,
+            now=now,
+        )
         self._finished: Inbox = SimpleQueue() if inbox is None else inbox
         self._running: dict[Claim, Future[Outcome]] = {}
         self._stop = Event()
         self._over = False
         self._drain_until: float | None = None
-        self._report_at = 0.0
-        self._held_logged_at = 0.0
+
+    @property
+    def status(self) -> StreamStatus | None:
+        """The last report, at most a second old while the loop turns; any thread may read it."""
+        return self._reporter.latest
 
     def stop(self) -> None:
         """Asks the loop to end: from any thread, any number of times."""
@@ -158,8 +175,8 @@ class StreamLoop:
         now = self._clock()
         self._core.received(records, now)
         self._do(self._core.actions(now), PUBLISH_BUDGET_S)
-        if now >= self._report_at:
-            self._report(now)
+        self._do(self._probing.probes(now), PUBLISH_BUDGET_S)
+        self._reporter.report(now)
 
     # ── the listener of assignments, called inside `Source.poll` and `Source.close` ─────────────
 
@@ -168,7 +185,7 @@ class StreamLoop:
         log.info("assigned partitions %s of %s", sorted(partitions), self._topic)
         self._health.release("group")  # with more members than partitions a member has none, and is ready
         self._core.assigned(partitions)
-        self._changed()
+        self._reporter.rebalanced()
 
     def revoked(self, partitions: list[int]) -> None:
         """The last chance to commit: finish and publish what fits the budget, then hand over."""
@@ -183,14 +200,14 @@ class StreamLoop:
             self._take_finished(min(BUSY_WAIT_S, deadline - now))
         self._drop(self._core.revoked(partitions))
         log.info("gave up partitions %s of %s", sorted(partitions), self._topic)
-        self._changed()
+        self._reporter.rebalanced()
 
     def lost(self, partitions: list[int]) -> None:
         """They belong to somebody else already: drop, commit nothing."""
         self._drop(self._core.revoked(partitions))
         log.warning("lost partitions %s of %s: the group went on without this member", sorted(partitions), self._topic)
         self._health.hold("group", "this member fell out of the group and joins it again")
-        self._changed()
+        self._reporter.rebalanced()
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────
 
@@ -210,7 +227,7 @@ class StreamLoop:
                 case Resolve(partitions):
                     ready = self._publisher.replace(budget_s)
                     committed = self._source.committed(partitions, budget_s) if ready else None
-                    self._released(self._core.resolved(committed, self._clock()))
+                    self._reporter.released(self._core.resolved(committed, self._clock()))
                 case Halt(reason):
                     raise FatalError(reason)
 
@@ -218,19 +235,10 @@ class StreamLoop:
         began = self._clock()
         answer = self._publisher.publish(publication, budget_s)
         ended = self._clock()
-        self._metrics.observe_stage("publish", ended - began)
-        self._metrics.transactions.labels("aborted" if answer.result is Result.FENCED else answer.result.value).inc()
+        self._reporter.published(answer.result, ended - began)
         if answer.reason:
             log.warning("%d outcomes were not published: %s", len(publication.claims), answer.reason)
-        self._released(self._core.published(answer, ended))
-
-    def _released(self, entries: list[Entry]) -> None:
-        now = self._now()
-        for entry in entries:
-            assert entry.outcome is not None
-            self._metrics.count(entry.outcome.kind, entry.outcome.code)
-            if entry.timestamp_ms >= 0:
-                self._metrics.event_seconds.observe(max(0.0, now - entry.timestamp_ms / 1000))
+        self._reporter.released(self._core.published(answer, ended))
 
     # ── finished work ────────────────────────────────────────────────────────────────────────────
 
@@ -245,7 +253,10 @@ class StreamLoop:
             claim, future = self._finished.get(timeout=wait_s)
             while True:
                 self._running.pop(claim, None)
-                self._core.finished(claim, future.result())
+                outcome = future.result()
+                counts = self._probing.finished(claim, outcome, self._clock())
+                if counts and outcome.failed:
+                    self._failures.note(outcome.failed)
                 self._health.progressed()
                 claim, future = self._finished.get_nowait()
         except Empty:
@@ -275,29 +286,3 @@ class StreamLoop:
             log.warning("%d events did not finish in time: whoever has their partitions next begins them anew", left)
         self._drop(list(self._running))
         return True
-
-    # ── what is told ─────────────────────────────────────────────────────────────────────────────
-
-    def _changed(self) -> None:
-        self._metrics.rebalances.inc()
-        self._report_at = 0.0
-
-    def _report(self, now: float) -> None:
-        self._report_at = now + REPORT_EVERY_S
-        core, metrics = self._core, self._metrics
-        metrics.in_flight.set(core.in_flight)
-        metrics.assigned_partitions.set(len(core.partitions))
-        lags = {p: self._source.lag(p, core.next_offset(p)) for p in core.partitions}
-        metrics.set_lags({(self._topic, p): lag for p, lag in lags.items() if lag is not None})
-        holder = min(core.holders(), key=lambda one: one.since, default=None)
-        metrics.set_held_since(holder.since if holder else None)
-        if holder and now - holder.since > HELD_LOG_AFTER_S and now - self._held_logged_at > HELD_LOG_AFTER_S:
-            self._held_logged_at = now
-            log.warning(
-                "partition %d of %s is held up for %.0f s by the event at offset %d, which is %s",
-                holder.partition,
-                self._topic,
-                now - holder.since,
-                holder.offset,
-                holder.stand.value,
-            )

@@ -1,0 +1,262 @@
+"""The whole stream under a breaker that opens, in a small world: one broker in memory, a clock of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import cast
+
+import pytest
+
+from consumer.breaker import MODEL_PROBES, PROBES_EACH, RUN, Breaker, evidence
+from consumer.errors import FatalError
+from consumer.health import Health
+from consumer.metrics import Metrics
+from consumer.records import Message, Outcome, Record
+from consumer.stream.core import Limits, StreamCore
+from consumer.stream.loop import StreamLoop
+from consumer.stream.protocol import Publish, Published, Result
+from consumer.stream.publisher import Publisher
+from consumer.stream.source import Listener, Source
+
+IN_FLIGHT = 8
+DRAIN_S = 25.0
+
+
+class World:
+    """Hosts that answer or do not, a model that does or does not, and a topic of two partitions."""
+
+    def __init__(self, events: Iterable[tuple[int, str]]) -> None:
+        self.now = 0.0
+        self.down: set[str] = set()
+        self.model_fails = False
+        self.asked: Counter[str] = Counter()
+        self.published: list[tuple[int, int, str | None]] = []
+        self.topic: dict[int, list[Record]] = {0: [], 1: []}
+        self.listener: Listener | None = None
+        self.paused: set[int] = set()
+        self.polls = 0
+        for partition, host in events:
+            self.put(partition, host)
+        self.health = Health(60, clock=self.clock)
+        self.health.running()
+        self.core = StreamCore(Limits(in_flight=IN_FLIGHT, queued=32))
+        self.loop = StreamLoop(
+            self.core,
+            cast(Source, self),
+            cast(Publisher, self),
+            self,
+            topic="in",
+            drain_s=DRAIN_S,
+            metrics=Metrics(),
+            health=self.health,
+            breaker=Breaker(IN_FLIGHT),
+            clock=self.clock,
+            now=self.clock,
+        )
+        self.loop._source.subscribe(self.loop)  # what `run` does first
+        self.loop.assigned([0, 1])
+
+    def clock(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def put(self, partition: int, host: str) -> None:
+        records = self.topic[partition]
+        records.append(Record("in", partition, len(records), 0, None, host.encode()))
+
+    def turn(self, seconds: float = 1.0) -> None:
+        for _ in range(round(seconds * 20)):
+            self.loop.tick()
+            self.now += 0.05
+
+    def outcomes(self, code: str | None) -> int:
+        return sum(one[2] == code for one in self.published)
+
+    @property
+    def held(self) -> str:
+        return next((one.text for one in self.health.ready().reasons if one.name == "breaker"), "")
+
+    # ── the work ─────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, record: Record) -> Future[Outcome]:
+        assert record.value is not None
+        host = record.value.decode()
+        self.asked[host] += 1
+        code = None
+        if host == "missing":
+            code = "http_status"
+        elif host in self.down or "*" in self.down:
+            code = "connect_failed"
+        elif self.model_fails:
+            code = "model_failed"
+        message = Message("out", None, f"{record.partition} {record.offset}".encode(), (), 0)
+        done: Future[Outcome] = Future()
+        told = evidence(f"http://{host}/", code)
+        done.set_result(Outcome("failed" if code else "predicted", (message,), code, evidence=told))
+        return done
+
+    # ── the clients ──────────────────────────────────────────────────────────────────────────────
+
+    def subscribe(self, listener: Listener) -> None:
+        self.listener = listener
+        self.read = {0: 0, 1: 0}
+
+    def poll(self, most: int, timeout_s: float) -> list[Record]:
+        self.polls += 1
+        found: list[Record] = []
+        for partition in self.core.partitions - self.paused:
+            while len(found) < most and self.read[partition] < len(self.topic[partition]):
+                found.append(self.topic[partition][self.read[partition]])
+                self.read[partition] += 1
+        return found
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        self.paused |= set(partitions)
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        self.paused -= set(partitions)
+
+    def lag(self, partition: int, next_offset: int | None) -> int | None:
+        return len(self.topic[partition]) - (self.read[partition] if next_offset is None else next_offset)
+
+    def publish(self, publication: Publish, budget_s: float) -> Published:
+        for claim, outcome in zip(publication.claims, publication.outcomes, strict=True):
+            self.published.append((claim.partition, claim.offset, outcome.code))
+        return Published(Result.COMMITTED)
+
+    def start(self, budget_s: float) -> None:
+        """Nothing to do."""
+
+    def close(self, budget_s: float = 0.0) -> None:
+        """Nothing to do."""
+
+    def committed(self, partitions: Iterable[int], timeout_s: float) -> Mapping[int, int] | None:
+        raise AssertionError("no publication fails here")
+
+
+def mixed(count: int) -> list[tuple[int, str]]:
+    return [(n % 2, f"host-{n % 5}") for n in range(count)]
+
+
+def test_a_topic_without_a_network_is_not_poured_into_dead_letters_and_goes_on_by_itself() -> None:
+    world = World(mixed(300))
+    world.down = {"*"}
+    world.turn(60)
+    assert world.outcomes("connect_failed") == len(world.published) == RUN - 1
+    assert world.paused == {0, 1}
+    assert "nothing comes from 5 of 5 hosts: 5 connect_failed" in world.held
+    world.down = set()
+    world.turn(31)
+    assert world.held == ""
+    assert world.outcomes(None) == 300 - (RUN - 1)
+    assert sorted(one[:2] for one in world.published) == [(p, n) for p in (0, 1) for n in range(150)]
+
+
+def test_while_it_is_open_the_topic_is_polled_and_only_single_probes_go_out() -> None:
+    world = World(mixed(300))
+    world.down = {"*"}
+    world.turn(1)
+    polls, asked = world.polls, world.asked.total()
+    world.turn(120)
+    assert world.polls - polls == 120 * 20
+    assert world.asked.total() - asked == 7  # after 1, 3, 7, 15, 31, 61, 91 s
+    assert world.health.live().ok
+    assert world.core.held > 0
+
+
+def test_an_event_of_a_dead_host_does_not_keep_it_open_when_the_others_are_back() -> None:
+    world = World([(0, "dead")] * 12 + [(1, f"host-{n}") for n in range(300)])
+    world.down = {"*"}
+    world.turn(5)
+    assert world.held
+    world.down = {"dead"}
+    world.turn(32)
+    assert not world.held
+    assert world.outcomes(None) == 300 - world.outcomes("connect_failed") + 12
+
+
+def test_a_topic_of_failures_of_its_own_is_never_paused() -> None:
+    world = World([(0, "missing")] * 500)
+    world.turn(5)
+    assert world.outcomes("http_status") == 500
+    assert not world.held
+
+
+def test_asked_to_stop_while_it_is_open_it_ends_at_once_and_commits_nothing_more() -> None:
+    world = World(mixed(300))
+    world.down = {"*"}
+    world.turn(5)
+    published, began = list(world.published), world.now
+    world.loop.stop()
+    asked = world.asked.total()
+    while not world.loop._drained():
+        world.turn(0.05)
+    assert world.now - began < 1
+    assert world.published == published
+    assert world.asked.total() == asked
+
+
+def test_what_fails_of_ours_during_the_drain_is_left_to_the_next_owner() -> None:
+    world = World(mixed(300))
+    world.turn(0.05)  # taken in, nothing finished yet
+    world.down = {"*"}
+    world.turn(0.2)
+    world.loop.stop()
+    while not world.loop._drained():
+        world.turn(0.05)
+    assert world.outcomes("connect_failed") < RUN
+
+
+def test_a_partition_may_be_taken_away_and_come_back_while_it_is_open() -> None:
+    world = World(mixed(300))
+    world.down = {"*"}
+    world.turn(5)
+    first = {p: world.core.ledgers[p].next_offset or 0 for p in (0, 1)}
+    world.loop.revoked([0, 1])
+    assert world.core.held == world.core.in_flight == 0
+    world.loop.assigned([0, 1])
+    world.read = dict(first)  # where the committed offsets are
+    world.turn(30)
+    assert world.held
+    world.down = set()
+    world.turn(31)
+    assert not world.held
+    assert Counter(one[:2] for one in world.published) == Counter({(p, n): 1 for p in (0, 1) for n in range(150)})
+
+
+def test_when_nothing_is_left_to_probe_with_a_few_more_events_are_taken_in() -> None:
+    world = World([(0, "dead")] * RUN)
+    world.down = {"dead"}
+    world.turn(1000)  # the one that was put back is given up after its tenth probe
+    assert world.outcomes("connect_failed") == RUN
+    assert world.asked["dead"] == RUN + PROBES_EACH
+    assert world.held
+    for _ in range(100):
+        world.put(1, "well")
+    world.turn(31)
+    assert not world.held
+    assert world.outcomes(None) == 100
+
+
+def test_a_model_that_fails_pauses_the_topic_and_is_given_up_after_some_minutes() -> None:
+    world = World(mixed(300))
+    world.model_fails = True
+    world.turn(60)
+    assert len(world.published) == RUN - 1
+    assert "the model failed for 20 events in a row" in world.held
+    with pytest.raises(FatalError, match="a restart may cure it"):
+        world.turn(1000)
+    assert world.now < 60 + 31 * MODEL_PROBES
+    assert len(world.published) == RUN - 1
+
+
+def test_a_model_that_answers_again_is_used_again() -> None:
+    world = World(mixed(300))
+    world.model_fails = True
+    world.turn(10)
+    world.model_fails = False
+    world.turn(31)
+    assert not world.held
+    assert world.outcomes(None) == 300 - (RUN - 1)

@@ -1,0 +1,272 @@
+"""The breaker: which failures open it, and what closes it again."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from consumer.breaker import (
+    LONGEST_PAUSE_S,
+    MODEL_PROBES,
+    PLACES,
+    PROBES_EACH,
+    RUN,
+    Breaker,
+    Evidence,
+    evidence,
+)
+from consumer.errors import event_errors
+
+OURS = ("connect_failed", "fetch_timeout", "dns_failed", "model_failed")
+
+
+def got(host: str = "a") -> Evidence:
+    return evidence(f"http://{host}/x.jpg", None)
+
+
+def failed(code: str = "connect_failed", host: str = "a") -> Evidence:
+    return evidence(f"http://{host}/x.jpg", code, retriable=True)
+
+
+class Stream:
+    """Tells a breaker of one event after the other, ten a second."""
+
+    def __init__(self, **more: float) -> None:
+        self.breaker = Breaker(**more)  # type: ignore[arg-type]
+        self.now = 1000.0
+        self.events = 0
+
+    def tell(self, told: Evidence) -> bool:
+        self.events += 1
+        self.now += 0.1
+        return self.breaker.finished(self.events, told, self.now)
+
+    def until_open(self, told: Evidence, most: int = 1000) -> int:
+        """Tells the same again and again; returns how many failures counted before it opened."""
+        for count in range(most):
+            if not self.tell(told):
+                return count
+        raise AssertionError("it did not open")
+
+    def probe(self, told: Evidence, event: object = "probe") -> bool:
+        self.now = max(self.now, self.breaker.probe_at)
+        self.breaker.probe(event)
+        return self.breaker.finished(event, told, self.now)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://a/x", "a"),
+        ("https://Shop.Example:8443?x=http://b/", "shop.example"),
+        ("http://user:p%40ss@a:80/@b", "a"),
+        ("http://[::1]:80/x", "[::1]"),
+        ("http:\\\\a\\b", "a"),
+        ("nonsense", ""),
+        ("", ""),
+    ],
+)
+def test_a_place_is_the_host_that_the_url_names(url: str, place: str) -> None:
+    assert evidence(url, None).place == place
+
+
+# ── what opens it ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", OURS)
+def test_a_run_of_failures_that_may_be_ours_opens_it_and_the_last_one_does_not_count(stream: Stream, code: str) -> None:
+    assert stream.until_open(failed(code)) == RUN - 1
+    assert stream.breaker.cause == ("model" if code == "model_failed" else "network")
+
+
+@pytest.mark.parametrize("error", [error for error in event_errors() if error.code not in OURS])
+def test_what_an_event_fails_of_by_itself_never_opens_it(stream: Stream, error: type) -> None:
+    for number in range(500):
+        assert stream.tell(failed(error.code, f"host-{number % 40}"))  # type: ignore[attr-defined]
+
+
+def test_a_resolver_that_says_that_there_is_no_such_host_works(stream: Stream) -> None:
+    for number in range(500):
+        assert stream.tell(evidence(f"http://no-such-{number}.example/", "dns_failed", retriable=False))
+
+
+def test_one_dead_host_of_two_never_opens_it_in_whatever_order_they_come(stream: Stream) -> None:
+    order = random.Random(1)
+    for _ in range(5000):
+        assert stream.tell(failed(host="dead") if order.random() < 0.7 else got("well"))
+
+
+def test_every_thread_waiting_for_one_dead_host_is_not_the_network() -> None:
+    stream = Stream(width=64)
+    stream.tell(got("well"))
+    for _ in range(50):
+        for _ in range(64):
+            assert stream.tell(failed("fetch_timeout", "dead"))
+        assert stream.tell(got("well"))
+
+
+def test_a_topic_whose_only_host_is_down_waits_for_it(stream: Stream) -> None:
+    for _ in range(100):
+        stream.tell(got("only"))
+    assert stream.until_open(failed(host="only")) == RUN - 1
+
+
+def test_without_a_network_a_topic_of_very_many_hosts_stops_soon(stream: Stream) -> None:
+    for number in range(2000):
+        stream.tell(got(f"host-{number}"))
+    counted = 0
+    while stream.tell(failed(host=f"host-{5000 + counted}")):
+        counted += 1
+    assert counted < PLACES
+
+
+def test_without_a_resolver_a_busy_host_with_open_connections_does_not_hide_it(stream: Stream) -> None:
+    counted = 0
+    while stream.tell(failed("dns_failed", f"host-{counted % 9}")):
+        assert stream.tell(got("busy"))
+        counted += 1
+    assert counted == RUN - 1
+
+
+def test_a_run_without_any_success_opens_it_although_other_hosts_worked_a_moment_ago() -> None:
+    stream = Stream(width=64)
+    for name in "bcdefgh":
+        stream.tell(got(name))
+    stream.now -= 0.099 * 128  # so quick that the good ones are not forgotten
+    for _ in range(127):
+        stream.now -= 0.099
+        assert stream.tell(failed())
+    assert not stream.tell(failed())
+
+
+def test_healthy_hosts_are_forgotten_after_three_deadlines(stream: Stream) -> None:
+    stream.tell(got("well"))
+    for _ in range(RUN):
+        assert stream.tell(failed(host="dead"))
+    stream.now += 31
+    assert not stream.tell(failed(host="dead"))
+
+
+def test_failures_of_the_model_count_although_every_fetch_works_and_other_events_fail_in_between(
+    stream: Stream,
+) -> None:
+    for _ in range(RUN - 1):
+        assert stream.tell(failed("model_failed"))
+        assert stream.tell(failed("http_status"))
+    assert not stream.tell(failed("model_failed"))
+    assert stream.breaker.reason == "the model failed for 20 events in a row"
+
+
+def test_a_model_that_answers_now_and_then_is_not_broken(stream: Stream) -> None:
+    for _ in range(100):
+        for _ in range(RUN - 1):
+            assert stream.tell(failed("model_failed"))
+        assert stream.tell(got())
+
+
+def test_the_reason_counts_and_names_nobody(stream: Stream) -> None:
+    hosts = [f"shop-{n}.example" for n in range(RUN)]
+    for n, host in enumerate(hosts):
+        stream.tell(failed("dns_failed" if n < 3 else "connect_failed", host))
+    assert stream.breaker.reason == "nothing comes from 20 of 20 hosts: 17 connect_failed, 3 dns_failed"
+
+
+# ── open ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def opened(stream: Stream) -> Stream:
+    stream.until_open(failed())
+    return stream
+
+
+def test_what_was_begun_before_it_opened_counts_unless_it_failed_of_ours_and_closes_nothing(opened: Stream) -> None:
+    assert not opened.tell(failed(host="b"))
+    assert opened.tell(got("c"))
+    assert opened.tell(failed("http_status", "d"))
+    assert opened.breaker.cause == "network"
+
+
+def test_pauses_between_probes_double_up_to_the_longest(opened: Stream) -> None:
+    pauses = [opened.breaker.probe_at - opened.now]
+    for number in range(7):
+        assert not opened.probe(failed(), number)
+        pauses.append(opened.breaker.probe_at - opened.now)
+    assert pauses == pytest.approx([1, 2, 4, 8, 16, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S])
+
+
+@pytest.mark.parametrize("told", [got("b"), failed("http_status"), failed("image_corrupt"), failed("model_failed")])
+def test_a_probe_that_reaches_a_host_closes_it_whatever_else_it_comes_to(opened: Stream, told: Evidence) -> None:
+    assert opened.probe(told)
+    assert opened.breaker.cause is None
+
+
+def test_a_probe_that_asks_nobody_counts_and_the_next_may_begin_at_once(opened: Stream) -> None:
+    assert opened.probe(failed("url_invalid"))
+    assert opened.breaker.cause == "network"
+    assert opened.breaker.probe_at == opened.now
+
+
+def test_after_it_closed_nothing_of_before_is_held_against_anybody(opened: Stream) -> None:
+    opened.probe(got("b"))
+    opened.now += 60
+    assert opened.until_open(failed()) == RUN - 1
+
+
+def test_no_event_waits_for_ever(opened: Stream) -> None:
+    for _ in range(PROBES_EACH - 1):
+        assert not opened.probe(failed(), "this one")
+        assert not opened.probe(failed(), "another")
+    assert opened.probe(failed(), "this one")
+    assert opened.breaker.cause == "network"
+
+
+def test_a_probe_that_was_given_up_is_not_waited_for(opened: Stream) -> None:
+    opened.breaker.probe("revoked")
+    opened.breaker.abandoned()
+    assert opened.breaker.finished("revoked", got("b"), opened.now)
+    assert opened.breaker.cause == "network"
+
+
+def test_a_model_that_answers_no_probe_is_given_up(stream: Stream) -> None:
+    stream.until_open(failed("model_failed"))
+    for number in range(MODEL_PROBES):
+        assert not stream.breaker.hopeless
+        assert not stream.probe(failed("model_failed"), number % 2)
+    assert stream.breaker.hopeless
+
+
+def test_only_an_answer_of_the_model_shows_that_it_works(stream: Stream) -> None:
+    stream.until_open(failed("model_failed"))
+    assert stream.probe(failed("http_status"))
+    assert stream.breaker.cause == "model"
+    assert stream.probe(got())
+    assert stream.breaker.cause is None
+
+
+def test_a_network_that_goes_while_the_model_is_probed_does_not_end_the_process(stream: Stream) -> None:
+    stream.until_open(failed("model_failed"))
+    for number in range(50):
+        assert not stream.probe(failed("connect_failed"), number)
+    assert not stream.breaker.hopeless
+
+
+def test_closed_it_costs_next_to_nothing() -> None:
+    breaker = Breaker()
+    told = [got(f"host-{number % 50}") for number in range(1000)]
+    cheapest = min(_seconds(breaker, told) for _ in range(20)) / len(told)
+    assert cheapest < 2e-6 * 3, "2 µs an event, on a machine that may be three times slower than ours"
+
+
+def _seconds(breaker: Breaker, told: list[Evidence]) -> float:
+    began = time.perf_counter()
+    for number, one in enumerate(told):
+        breaker.finished(number, one, 1.0)
+    return time.perf_counter() - began
