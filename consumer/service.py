@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -39,6 +40,7 @@ from consumer.model import Batcher, Model, load_model, tuned_batching
 from consumer.predictor import Predictor
 from consumer.settings import Settings
 from consumer.signals import StopRequest
+from consumer.status import Status, status_of
 from consumer.stream import clients, preflight
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.loop import StreamLoop
@@ -70,6 +72,8 @@ class Service:
         # A single image may rightly take as long as its deadline, so stuck is more than that.
         self.health = Health(max(settings.stuck_after_s, settings.fetch_deadline_s + 5))
         self.failures = RecentFailures()
+        self._began = time.monotonic()
+        self._instance = clients.Instance.of(settings)
         self._predictor: Predictor | None = None
         self._model: Model | None = None
         self._loop: StreamLoop | None = None
@@ -96,7 +100,7 @@ class Service:
         self._start_web()
         self.health.starting("reaching the brokers")
         self._start_embedded()
-        config = clients.consumer_config(self.settings, instance := clients.Instance.of(self.settings))
+        config = clients.consumer_config(self.settings, self._instance)
         consumer = clients.make_consumer(config)
         source = Source(consumer, self.settings.input_topic)
         self._closing.callback(source.close)
@@ -114,7 +118,7 @@ class Service:
         self._loop = StreamLoop(
             StreamCore(self._limits()),
             source,
-            make_publisher(self.settings, instance, source),
+            make_publisher(self.settings, self._instance, source),
             worker,
             topic=self.settings.input_topic,
             drain_s=self.settings.drain_s,
@@ -154,6 +158,24 @@ class Service:
         if self._failure is not None:
             raise self._failure
 
+    def status(self) -> Status:
+        """What ``/status`` shows; from any thread."""
+        size, wait_s = tuned_batching(self.settings)
+        return status_of(
+            self.settings,
+            instance=self._instance.name,
+            uptime_s=time.monotonic() - self._began,
+            health=self.health,
+            model=self._model.info if self._model else None,
+            stream=self._loop.status if self._loop else None,
+            failures=self.failures,
+            tuned={
+                "FETCH_CONCURRENCY": self._concurrency(),
+                "BATCH_MAX_SIZE": size,
+                "BATCH_MAX_WAIT_MS": f"{1000 * wait_s:g}",
+            },
+        )
+
     def close(self) -> None:
         """Gives everything back, last made first; does not wait for fetches under way."""
         self._closing.close()
@@ -176,6 +198,8 @@ class Service:
             health=self.health,
             metrics=self.metrics,
             version=version("image-consumer"),
+            status=self.status,
+            failures=self.failures,
             api_key=settings.http_api_key,
             deadline_s=settings.fetch_deadline_s + 5,
         )

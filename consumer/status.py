@@ -7,11 +7,23 @@ when it is shown stays true when the stream hangs and its last report grows old.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
 
 from consumer.events import ModelInfo
-from consumer.failures import FailedEvent
+from consumer.failures import FailedEvent, RecentFailures
+from consumer.health import Health
+from consumer.settings import Settings
+
+SHOWN: Final = (
+    *("FETCH_DEADLINE_S", "FETCH_ATTEMPTS", "FETCH_CONCURRENCY", "FETCH_PER_HOST", "FETCH_MAX_BYTES"),
+    *("FETCH_ALLOW_HOSTS", "FETCH_ALLOW_NETS", "FETCH_ALLOW_PORTS", "IMAGE_MAX_PIXELS"),
+    *("BATCH_MAX_SIZE", "BATCH_MAX_WAIT_MS", "DRAIN_S", "STUCK_AFTER_S"),
+)
+"""The settings that bound the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that ``/status`` tells. ``settings`` are the effective ones that limit the work, as texts."""
+    """All that ``/status`` tells.
+
+    ``settings`` are the effective ones that bound the work, as one would write them into the environment.
+    """
 
     at: int
     version: str
@@ -95,3 +110,40 @@ class Status:
     settings: Mapping[str, str]
     stream: StreamStatus | None
     last_failures: tuple[FailedEvent, ...]
+
+
+def status_of(
+    settings: Settings,
+    *,
+    instance: str,
+    uptime_s: float,
+    health: Health,
+    model: ModelInfo | None,
+    stream: StreamStatus | None,
+    failures: RecentFailures,
+    tuned: Mapping[str, object],
+) -> Status:
+    """All of it as it is now; ``tuned`` holds what stands in place of settings that are not set."""
+    ready = health.ready()
+    rows = {row.variable: str(tuned.get(row.variable, row.value)) for row in settings.rows()}
+    return Status(
+        at=time.time_ns() // 1_000_000,
+        version=version("image-consumer"),
+        instance=instance,
+        uptime_s=round(uptime_s, 1),
+        phase=ready.phase,
+        alive=health.live().ok,
+        ready=ready.ok,
+        reasons=tuple(Trouble(one.name, one.text, round(one.for_s, 1)) for one in ready.reasons),
+        model=model,
+        group=settings.kafka.group_id,
+        delivery=settings.delivery,
+        topics={
+            "input": settings.input_topic,
+            "output": settings.output_topic,
+            "dead letters": settings.dead_letter_topic,
+        },
+        settings={name: rows[name] for name in SHOWN},
+        stream=stream,
+        last_failures=tuple(failures.last()),
+    )

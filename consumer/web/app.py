@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hmac
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from consumer.errors import EventError, Overloaded, UrlInvalid
 from consumer.events import Failure, ModelInfo
+from consumer.failures import FailedEvent, RecentFailures
 from consumer.health import Health
 from consumer.metrics import CONTENT_TYPE, Metrics
+from consumer.status import Status
 from consumer.web.docs import add_docs
 from consumer.web.forms import (
     HTTP_STATUS,
@@ -28,6 +29,8 @@ from consumer.web.forms import (
     problem,
 )
 from consumer.web.frame import Frame
+from consumer.web.keys import key_check
+from consumer.web.status import add_status
 from consumer.web.waiting import Submit, Waiting
 
 LOADING_RETRY_S: Final = 5
@@ -39,8 +42,6 @@ Failures have one form, `{"detail": TEXT, "code": CODE}`: `detail` is for people
 Percent-encode the URL of the image: its own `&`, `#` and `+` mean something else in a query.
 """
 
-BEARER: Final = HTTPBearer(auto_error=False, description="The value of HTTP_API_KEY.")
-
 
 def create_app(
     *,
@@ -49,6 +50,8 @@ def create_app(
     health: Health,
     metrics: Metrics,
     version: str,
+    status: Callable[[], Status] | None = None,
+    failures: RecentFailures | None = None,
     api_key: str | None = None,
     deadline_s: float = 30.0,
     max_concurrency: int = 64,
@@ -61,7 +64,9 @@ def create_app(
         health: is asked by ``/livez`` and ``/readyz``.
         metrics: what ``/metrics`` shows.
         version: of the service, for its documentation.
-        api_key: with it, ``/predict/`` wants ``Authorization: Bearer KEY``.
+        status: gives what ``/status`` shows; without it there is no such path.
+        failures: is told what failed.
+        api_key: with it, ``/predict/`` and ``/status`` want ``Authorization: Bearer KEY``.
         deadline_s: how long a caller waits at most. Longer than FETCH_DEADLINE_S, or callers never see
             what the fetch failed of.
         max_concurrency: images of HTTP callers that are worked on at once; more get a 503.
@@ -80,7 +85,7 @@ def create_app(
     _add_error_forms(app)
     add_docs(app)
     waiting = Waiting(max_concurrency, deadline_s)
-    checks = [Depends(_key_check(api_key))] if api_key else []
+    checks = [Depends(key_check(api_key))] if api_key else []
 
     @app.get("/", summary="Is anybody there?", tags=["service"])
     async def root() -> dict[str, str]:
@@ -97,8 +102,13 @@ def create_app(
         submit = predictor()
         if submit is None:
             raise Overloaded("the model is not loaded yet", retry_after_s=LOADING_RETRY_S)
-        answer = await waiting.answer(submit, url, request.receive)
+        try:
+            answer = await waiting.answer(submit, url, request.receive)
+        except EventError as error:
+            _note(failures, Failure.of(error), url)
+            raise
         if isinstance(answer, Failure):
+            _note(failures, answer, url)
             return _failed(HTTP_STATUS[answer.code], answer.message, answer.code)
         return JSONResponse({"url": url, "predictions": numbers(answer.probabilities)})
 
@@ -151,20 +161,14 @@ def create_app(
     async def exposition() -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
+    if status is not None:
+        add_status(app, status, api_key)
     return app
 
 
-def _key_check(api_key: str) -> Callable[..., None]:
-    expected = api_key.encode()
-
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
-        # In constant time, so that nobody finds the key letter by letter.
-        if given is None or not hmac.compare_digest(given.credentials.encode(), expected):
-            raise HTTPException(
-                401, "this needs the header Authorization: Bearer KEY", headers={"WWW-Authenticate": "Bearer"}
-            )
-
-    return check
+def _note(failures: RecentFailures | None, failure: Failure, url: str) -> None:
+    if failures is not None:
+        failures.note(FailedEvent.of(failure, time.time_ns() // 1_000_000, url=url))
 
 
 def _only_one_url(request: Request) -> None:
