@@ -170,7 +170,7 @@ class Service:
             stream=self._loop.status if self._loop else None,
             failures=self.failures,
             tuned={
-                "FETCH_CONCURRENCY": self._concurrency(),
+                "FETCH_CONCURRENCY": self.settings.fetch_concurrency or CONCURRENCY,
                 "BATCH_MAX_SIZE": size,
                 "BATCH_MAX_WAIT_MS": f"{1000 * wait_s:g}",
             },
