@@ -103,8 +103,10 @@ class Health:
             self._step = (step, self._clock())
 
     def running(self) -> None:
-        """The model is warm and the loop begins to turn."""
+        """The model is warm and the loop begins to turn; nothing happens if it was asked to end meanwhile."""
         with self._lock:
+            if self._phase == "stopping":
+                return
             self._phase = "running"
             self._beat_at = self._moved_at = self._clock()
 

@@ -43,7 +43,7 @@ from consumer.signals import StopRequest
 from consumer.status import Status, status_of
 from consumer.stream import clients, preflight
 from consumer.stream.core import Limits, StreamCore
-from consumer.stream.loop import StreamLoop
+from consumer.stream.loop import LONGEST_TURN_S, StreamLoop
 from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
 from consumer.web import Bounds, WebServer, create_app
@@ -69,8 +69,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        # A single image may rightly take as long as its deadline, so stuck is more than that.
-        self.health = Health(max(settings.stuck_after_s, settings.fetch_deadline_s + 5))
+        # An image may rightly take as long as its deadline, and a turn as long as its calls: stuck is more than that.
+        self.health = Health(max(settings.stuck_after_s, settings.fetch_deadline_s + 5, LONGEST_TURN_S + 5))
         self.failures = RecentFailures()
         self._began = time.monotonic()
         self._instance = clients.Instance.of(settings)
@@ -128,7 +128,7 @@ class Service:
             failures=self.failures,
             describe=worker.describe,
         )
-        self.health.running()
+        self.health.starting("reaching the transaction coordinator")
         self._thread = threading.Thread(target=self._turn, name="stream", daemon=True)
         self._thread.start()
         return True

@@ -41,6 +41,9 @@ loop while others are in flight. 200 turns a second cost about 1 % of a core."""
 PUBLISH_BUDGET_S = 8.0
 """What one publication may take; far less than ``max.poll.interval.ms``, since nothing is polled meanwhile."""
 
+LONGEST_TURN_S = 2 * PUBLISH_BUDGET_S
+"""What one turn may rightly take: a new producer, and the committed offsets, from brokers that do not answer."""
+
 REVOKE_BUDGET_S = 0.5
 """What a revocation may wait for work in flight: the whole group waits with it, and what is not finished
 costs its next owner a second fetch, no more."""
@@ -152,6 +155,7 @@ class StreamLoop:
             self._publisher.start(START_BUDGET_S)
             self._source.subscribe(self)
             self._health.hold("group", "the group is not joined yet")
+            self._health.running()
             while not self._drained():
                 self.tick()
         finally:

@@ -8,9 +8,10 @@ import hmac
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 BEARER: Final = HTTPBearer(auto_error=False, description="The value of HTTP_API_KEY.")
 
@@ -18,7 +19,7 @@ BEARER: Final = HTTPBearer(auto_error=False, description="The value of HTTP_API_
 class _Described(HTTPBasic):
     """For the documentation only: `has_key` reads the header, and takes a malformed one for a wrong one."""
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: HTTPConnection) -> None:
         """Says nothing."""
 
 

@@ -80,7 +80,7 @@ def page(status: Status) -> str:
     stream = status.stream
     parts = [_header(status), _state(status)]
     if stream:
-        parts += [_tiles(stream, status.at), _partitions(stream.partitions, status.at), _codes(stream)]
+        parts += [_tiles(stream, status), _partitions(stream.partitions, status.at), _codes(stream)]
     parts += [_last_failures(status.last_failures, status.at), _facts(status)]
     return _frame("".join(parts), refresh=True)
 
@@ -133,13 +133,14 @@ def _state(status: Status) -> str:
     return f'<div class="state {kind}">{text}{listed}</div>'
 
 
-def _tiles(stream: StreamStatus, at: int) -> str:
+def _tiles(stream: StreamStatus, status: Status) -> str:
+    at = status.at
     lags = [one.lag for one in stream.partitions if one.lag is not None]
     oldest = min((one.held_up.since for one in stream.partitions if one.held_up), default=at)
     failed = sum(stream.failures_last_minute.values())
     results = stream.transactions
     tiles = [
-        ("events/s, last minute", f"{stream.events_last_minute / 60:,.1f}", ""),
+        ("events/s, last minute", f"{stream.events_last_minute / max(1.0, min(60.0, status.uptime_s)):,.1f}", ""),
         ("failures, last minute", f"{failed:,}", "warn" if 2 * failed > stream.events_last_minute else ""),
         ("lag, all partitions", f"{sum(lags):,}" if lags else "–", ""),
         ("in flight", f"{stream.in_flight:,}", ""),
@@ -201,7 +202,7 @@ def _last_failures(failures: Iterable[FailedEvent], at: int) -> str:
     heads = ("when", "code", "where", "event", "message", "URL", "attempts")
     rows = [
         (
-            f'<span class="t">{_clock(one.at)}</span> <span class="t dim">{_span((at - one.at) / 1000)} ago</span>',
+            f'<span class="t">{_clock(one.at, at)}</span> <span class="t dim">{_span((at - one.at) / 1000)} ago</span>',
             f"<code>{escape(one.code)}</code>",
             '<span class="t">HTTP</span>' if one.over_http else f'<span class="t">{one.partition}-{one.offset}</span>',
             escape(one.event_id or ""),
@@ -263,8 +264,10 @@ def _number(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
-def _clock(at: int) -> str:
-    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+def _clock(at: int, now: int | None = None) -> str:
+    """A point in time, in UTC; without its date if that is the same as now's."""
+    told = f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    return told if now is None or told[:10] != _clock(now)[:10] else told[11:]
 
 
 def _span(seconds: float) -> str:
