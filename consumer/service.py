@@ -70,7 +70,8 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         # An image may rightly take as long as its deadline, and a turn as long as its calls: stuck is more than that.
-        self.health = Health(max(settings.stuck_after_s, settings.fetch_deadline_s + 5, LONGEST_TURN_S + 5))
+        self._stuck_after_s = max(settings.stuck_after_s, settings.fetch_deadline_s + 5, LONGEST_TURN_S + 5)
+        self.health = Health(self._stuck_after_s)
         self.failures = RecentFailures()
         self._began = time.monotonic()
         self._instance = clients.Instance.of(settings)
@@ -173,6 +174,7 @@ class Service:
                 "FETCH_CONCURRENCY": self.settings.fetch_concurrency or CONCURRENCY,
                 "BATCH_MAX_SIZE": size,
                 "BATCH_MAX_WAIT_MS": f"{1000 * wait_s:g}",
+                "STUCK_AFTER_S": f"{self._stuck_after_s:g}",
             },
         )
 

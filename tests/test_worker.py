@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from consumer.breaker import Evidence
 from consumer.codec import Encoder, decode_prediction
 from consumer.events import Answer, Failure, ImageInfo, ModelInfo, Prediction
 from consumer.predictor import Predictor
@@ -14,6 +15,7 @@ from consumer.records import Record
 from consumer.worker import Worker
 
 PREDICTION = Prediction({"sleeves": {"long": 1.0}}, ImageInfo("00", "png", 1, 1, 1))
+NAN = Prediction({"sleeves": {"long": float("nan")}}, PREDICTION.image)
 FAILURE = Failure("http_status", "404", False, 1, "fetch", "x")
 
 
@@ -89,3 +91,56 @@ def test_an_answer_that_nobody_waits_for_any_more_is_dropped(worker: Worker, pre
     assert done.cancel()
     predictor.answers["u"].set_result(PREDICTION)
     assert done.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (PREDICTION, Evidence(None, "shop.example", network=True, model=True)),
+        (FAILURE, Evidence("http_status", "shop.example", network=True)),
+        (NAN, Evidence("model_failed", "shop.example", network=True, model=False)),
+        (Failure("dns_failed", "", True, 3, "fetch", "x"), Evidence("dns_failed", "shop.example", network=False)),
+        (Failure("dns_failed", "", False, 1, "fetch", "x"), Evidence("dns_failed", "shop.example", network=True)),
+        (Failure("url_invalid", "", False, 0, "fetch", "x"), Evidence("url_invalid")),
+    ],
+)
+def test_an_outcome_tells_the_breaker_what_it_says_of_network_and_model(
+    worker: Worker, predictor: StubPredictor, answer: Answer, told: Evidence
+) -> None:
+    done = worker.submit(record(b'{"url": "http://Shop.example:8080/x.jpg"}'))
+    predictor.answers["http://Shop.example:8080/x.jpg"].set_result(answer)
+    assert done.result(1).evidence == told
+
+
+def test_a_failure_is_noted_with_where_it_stood_and_its_masked_url(worker: Worker, predictor: StubPredictor) -> None:
+    done = worker.submit(record(b'{"url": "http://a/?k=v", "event_id": "42"}'))
+    predictor.answers["http://a/?k=v"].set_result(FAILURE)
+    failed = done.result(1).failed
+    assert failed is not None
+    assert (failed.at, failed.code, failed.partition, failed.offset) == (1_234, "http_status", 2, 7)
+    assert (failed.event_id, failed.url) == ("42", "http://a/?k=***")
+
+
+def test_a_record_that_is_no_event_is_noted_without_a_url_and_says_nothing_of_the_network(worker: Worker) -> None:
+    outcome = worker.submit(record(b"nonsense")).result(0)
+    assert outcome.failed is not None
+    assert (outcome.failed.url, outcome.failed.event_id, outcome.failed.offset) == (None, None, 7)
+    assert outcome.evidence == Evidence("event_unreadable")
+
+
+def test_a_model_that_answers_with_no_number_is_a_failure_of_the_model(
+    worker: Worker, predictor: StubPredictor
+) -> None:
+    done = worker.submit(record(b'{"url": "u"}'))
+    predictor.answers["u"].set_result(NAN)
+    failed = done.result(1).failed
+    assert failed is not None
+    assert (failed.code, failed.message) == ("model_failed", "the model answered with something that is no number")
+
+
+def test_an_event_is_described_by_its_id_and_masked_url(worker: Worker) -> None:
+    assert worker.describe(record(b'{"url": "http://u:p@a/?k=v", "event_id": "4\\u001b2"}')) == (
+        "4\\x1b2",
+        "http://***@a/?k=***",
+    )
+    assert worker.describe(record(b"nonsense")) is None

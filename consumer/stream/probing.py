@@ -60,10 +60,12 @@ class Probing:
             FatalError: the model is broken; a new process loads it again.
         """
         breaker = self._breaker
-        if breaker.cause is None or self._core.in_flight or now < breaker.probe_at:
+        if breaker.cause is None:
             return []
         if breaker.hopeless:
             raise FatalError(f"{breaker.reason}, and for {breaker.failed_probes} probes: a restart may cure it")
+        if self._core.in_flight or now < breaker.probe_at:
+            return []
         breaker.abandoned()  # nothing is in flight: if there was a probe, its partition was taken away
         submits = self._core.probe(self._probes * GOLDEN % 1)
         for one in submits:

@@ -9,6 +9,6 @@ def record(offset: int, partition: int = 0, value: bytes = b"{}", key: bytes | N
     return Record("in", partition, offset, 1_000, key, value)
 
 
-def outcome(name: str = "x", size: int = 10, reduced: Outcome | None = None) -> Outcome:
+def outcome(name: str = "x", size: int = 10, reduced: Outcome | None = None, code: str | None = None) -> Outcome:
     message = Message("out", None, name.encode().ljust(size, b"."), (), 0)
-    return Outcome("predicted", (message,), reduced=(lambda: reduced) if reduced else None)
+    return Outcome("failed" if code else "predicted", (message,), code, (lambda: reduced) if reduced else None)

@@ -308,6 +308,105 @@ def test_a_fenced_instance_halts() -> None:
     assert stream.actions(0.0) == [Halt("a newer one")]
 
 
+# ── put back, and on hold ────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_put_back_is_worked_on_again_behind_all_the_others() -> None:
+    stream = core(in_flight=2)
+    first, second = work(stream, 0, 1, 2)
+    stream.put_back(first)
+    assert [claim.offset for claim in submitted(stream.actions(0.0))] == [2]
+    stream.finished(second, outcome())
+    assert submitted(stream.actions(0.0)) == [first]
+    assert stream.in_flight == 2
+
+
+def test_work_of_an_earlier_tenure_that_is_put_back_is_dropped() -> None:
+    stream = core()
+    (old,) = work(stream, 0)
+    stream.revoked([0])
+    stream.assigned([0])
+    stream.put_back(old)
+    assert (stream.in_flight, submitted(stream.actions(0.0))) == (0, [])
+
+
+def test_what_is_put_back_holds_its_partitions_front() -> None:
+    stream = core(in_flight=2)
+    first, second = work(stream, 0, 1)
+    stream.finished(second, outcome())
+    stream.put_back(first)
+    stream.hold()
+    assert only(Publish, stream.actions(0.0)) == []
+
+
+def test_on_hold_everything_is_paused_nothing_begins_and_what_is_finished_is_published() -> None:
+    stream = core(in_flight=1)
+    (claim,) = work(stream, 0, 1, 2)
+    stream.hold()
+    assert stream.actions(0.0) == [Pause((0, 1))]
+    stream.finished(claim, outcome())
+    (action,) = stream.actions(0.0)
+    assert isinstance(action, Publish)
+
+
+def test_after_a_hold_it_goes_on_at_full_width() -> None:
+    stream = core()
+    stream.hold()
+    stream.received([record(offset) for offset in range(3)], 0.0)
+    assert stream.actions(0.0) == [Pause((0, 1))]
+    stream.release()
+    actions = stream.actions(0.0)
+    assert len(submitted(actions)) == 3
+    assert Resume((0, 1)) in actions
+
+
+def test_a_hold_lets_events_in_when_there_is_none_to_probe_with() -> None:
+    stream = core()
+    (claim,) = work(stream, 0)
+    stream.hold()
+    assert stream.actions(0.0) == [Pause((0, 1))]
+    stream.finished(claim, outcome())
+    assert Resume((0, 1)) in stream.actions(0.0)
+    stream.received([record(1)], 0.0)
+    assert Pause((0, 1)) in stream.actions(0.0)
+
+
+@pytest.mark.parametrize(("at", "offset"), [(0.0, 0), (0.5, 2), (0.999, 3)])
+def test_a_probe_is_taken_from_anywhere_in_the_queue(at: float, offset: int) -> None:
+    stream = core()
+    stream.hold()
+    stream.received([record(offset) for offset in range(4)], 0.0)
+    (probe,) = stream.probe(at)
+    assert probe.claim.offset == offset
+    assert stream.in_flight == 1
+    stream.put_back(probe.claim)
+    stream.release()
+    assert len(submitted(stream.actions(0.0))) == 4
+
+
+def test_no_event_of_a_partition_that_is_gone_or_is_leaving_is_a_probe() -> None:
+    stream = core()
+    stream.hold()
+    stream.received([record(0), record(0, 1)], 0.0)
+    stream.revoked([0])
+    (probe,) = stream.probe(0.0)
+    assert probe.claim.partition == 1
+    stream.put_back(probe.claim)
+    stream.revoking([1])
+    assert stream.probe(0.0) == []
+
+
+def test_what_is_put_back_while_stopping_is_not_begun_again() -> None:
+    stream = core()
+    (claim,) = work(stream, 0)
+    stream.stop()
+    stream.put_back(claim)
+    assert submitted(stream.actions(0.0)) == stream.probe(0.0) == []
+    assert not stream.busy()
+    stream.revoked([0, 1])
+    assert stream.held == 0
+
+
 # ── the end ──────────────────────────────────────────────────────────────────────────────────────
 
 
