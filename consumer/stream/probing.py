@@ -81,9 +81,8 @@ class Probing:
             log.warning("intake is paused, single events probe whether it can go on: %s", breaker.reason)
         text = f"intake is paused: {breaker.reason}"
         if breaker.failed_probes:
-            text += (
-                f"; {breaker.failed_probes} probes failed, the next is due in {max(0.0, breaker.probe_at - now):g} s"
-            )
+            wait_s = breaker.probe_at - now
+            text += f"; {breaker.failed_probes} probes failed, the next one comes {wait_s:.0f} s after the last"
         self._health.hold("breaker", text)
 
     def _closed(self, now: float) -> None:

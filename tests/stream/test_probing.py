@@ -177,6 +177,17 @@ def test_an_event_of_a_dead_host_does_not_keep_it_open_when_the_others_are_back(
     assert world.outcomes(None) == 300 - world.outcomes("connect_failed") + 12
 
 
+def test_a_run_of_events_of_a_dead_host_at_the_front_of_the_queue_is_jumped_over() -> None:
+    world = World([(0, "dead")] * 26 + [(0, "well")] * 100)
+    world.down = {"dead"}
+    world.turn(1)
+    assert world.held
+    world.turn(3)  # the first probe is the first of the queue, after 1 s; the second is another, 2 s later
+    assert not world.held
+    world.turn(1)
+    assert world.outcomes(None) == 100
+
+
 def test_a_topic_of_failures_of_its_own_is_never_paused() -> None:
     world = World([(0, "missing")] * 500)
     world.turn(5)
