@@ -9,48 +9,50 @@ import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from confluent_kafka import Consumer
 
-import consumer.predictor
-import consumer.service
 from consumer import cli
 from consumer.events import ModelInfo
 from consumer.health import Health
+from consumer.records import Record
 from consumer.stream.source import Source
-
-STUCK_AFTER_S = 1.0
 
 
 def main() -> None:
     model = SimpleNamespace(
         info=ModelInfo("none", "1", "tensorflow"), config=SimpleNamespace(input_size=(8, 8)), predict=list
     )
-    consumer.service.load_model = lambda _: model  # type: ignore[assignment,return-value]
-    consumer.service.Health = lambda _: Health(STUCK_AFTER_S)  # type: ignore[assignment,misc]
-    consumer.service.STUCK_ENDS_AFTER_S = 2.0
-    consumer.service.WATCH_EVERY_S = 0.5
-    {"fetches": hang_in_every_fetch, "client": hang_in_a_client_call}[sys.argv[1]]()
+    patch.multiple(
+        "consumer.service",
+        load_model=lambda _: model,
+        Health=lambda _: Health(stuck_after_s=1.0),
+        STUCK_ENDS_AFTER_S=2.0,
+        WATCH_EVERY_S=0.5,
+    ).start()
+    match sys.argv[1]:
+        case "fetches":
+            patch("consumer.predictor.decode_image", decode_for_ever).start()
+        case "client":
+            patch.object(Source, "poll", poll_for_ever).start()
     sys.exit(cli.main(["run"]))
 
 
-def hang_in_every_fetch() -> None:
-    def decode_for_ever(*_: Any, **__: Any) -> None:
-        threading.Event().wait()
-
-    consumer.predictor.decode_image = decode_for_ever  # type: ignore[assignment]
+def decode_for_ever(*_: Any, **__: Any) -> None:
+    """On a fetch thread."""
+    threading.Event().wait()
 
 
-def hang_in_a_client_call() -> None:
-    poll = Source.poll
+poll = Source.poll
 
-    def poll_for_ever(self: Source, most: int, timeout_s: float) -> list[Any]:
-        found = poll(self, most, timeout_s)
-        if found:
-            Consumer({"group.id": "nobody", "bootstrap.servers": "127.0.0.1:9"}).poll(3600)  # in C, without a word
-        return found
 
-    Source.poll = poll_for_ever  # type: ignore[method-assign]
+def poll_for_ever(self: Source, most: int, timeout_s: float) -> list[Record]:
+    """On the stream's thread, in C, once there is an event."""
+    found = poll(self, most, timeout_s)
+    if found:
+        Consumer({"group.id": "nobody", "bootstrap.servers": "127.0.0.1:9", "log_level": 0}).poll(3600)
+    return found
 
 
 if __name__ == "__main__":

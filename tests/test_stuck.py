@@ -118,4 +118,4 @@ def test_it_is_not_live_logs_every_stack_and_ends_with_5(hanging: dict[str, Hang
     assert told.count("; all threads:") == 1
     for where in WHERE[kind]:
         assert where in told
-    assert f"stuck: {REASONS[kind]}" in told.splitlines()[-1]
+    assert f"ERROR   consumer.cli: stuck: {REASONS[kind]}" in told

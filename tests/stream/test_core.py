@@ -401,7 +401,8 @@ def test_what_is_put_back_while_stopping_is_not_begun_again() -> None:
     (claim,) = work(stream, 0)
     stream.stop()
     stream.put_back(claim)
-    assert submitted(stream.actions(0.0)) == stream.probe(0.0) == []
+    assert submitted(stream.actions(0.0)) == []
+    assert stream.probe(0.0) == []
     assert not stream.busy()
     stream.revoked([0, 1])
     assert stream.held == 0
