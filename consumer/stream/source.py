@@ -135,9 +135,11 @@ class Source:
     def group_metadata(self) -> Any | None:
         """What fences a zombie's transaction, read afresh each time; null while not in the group.
 
-        Metadata of a member that never joined is accepted by the broker without fencing.
+        Metadata of a member that never joined is accepted by the broker without fencing. So the member id
+        is asked last: its heartbeat thread may lose it at any moment, but gets a new one only inside `poll`.
         """
-        return self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
+        metadata = self._consumer.consumer_group_metadata()
+        return metadata if self._consumer.memberid() else None
 
     def lag(self, partition: int, next_offset: int | None) -> int | None:
         """Offsets from the first that is not committed to the partition's end; null while unknown.
