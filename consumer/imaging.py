@@ -1,4 +1,4 @@
-"""Bytes that a stranger sent → pixels for the model, safely.
+"""Bytes that a stranger sent → pixels for the model. `consumer.decoding` runs this in processes of their own.
 
 `_SIGNATURES` tells the kind from the first bytes, and only that kind's decoder is asked: the six that
 every browser shows. TIFF stays out although Pillow reads it: no browser but Safari shows one, so the web
@@ -11,9 +11,12 @@ Colour profiles are not applied, neither here nor in the libraries that models a
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import struct
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -88,42 +91,85 @@ _UPRIGHT: dict[int, Image.Transpose] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Decoded:
+    """``pixels`` is uint8 of shape (height, width, 3), RGB, at the model's size; ``shape`` the image's own
+    width and height, as shown."""
+
+    pixels: NDArray[np.uint8]
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """What the model sees, and what it was: ``pixels`` is uint8 of shape (height, width, 3), RGB."""
+    """What the model sees, as in `Decoded`, and what it was."""
 
     pixels: NDArray[np.uint8]
     info: ImageInfo
 
+    @classmethod
+    def of(cls, body: bytes, kind: str, decoded: Decoded) -> DecodedImage:
+        """The image that ``body`` came to."""
+        info = ImageInfo(hashlib.sha256(body).hexdigest(), kind.lower(), *decoded.shape, len(body))
+        return cls(decoded.pixels, info)
+
+
+Admit = Callable[[str, int, int], None]
+"""Told an image's kind, its pixels and how many of them will be decoded, before they are; it may raise."""
+
+
+def _admit_all(kind: str, full_pixels: int, decoded_pixels: int) -> None:
+    """The default."""
+
 
 def decode_image(body: bytes, *, size: tuple[int, int], max_pixels: int) -> DecodedImage:
+    """`decode` in this very process: for images that are our own."""
+    kind = kind_of(body)
+    return DecodedImage.of(body, kind, decode(body, kind, size=size, max_pixels=max_pixels))
+
+
+def decode(body: bytes, kind: str, *, size: tuple[int, int], max_pixels: int, admit: Admit = _admit_all) -> Decoded:
     """Decodes an image's first frame, upright, in RGB on white, resized (bicubic). Thread-safe.
 
     Args:
         body: the file as it came.
+        kind: what `kind_of` it says.
         size: width and height of the model's input.
         max_pixels: largest width times height that is decoded. One per process: Pillow's own limit follows it.
+        admit: has the last word before pixels are decoded; what it raises comes out as it is.
 
     Raises:
-        NotAnImage: not an image at all.
-        ImageUnsupported: an image, of a kind that is not decoded.
         ImageTooLarge: more than ``max_pixels``.
         ImageCorrupt: cut or damaged.
+        MemoryError: there is not enough, which is said of this machine or this process, not of the image.
     """
-    kind = _kind(body)
+    with _in_our_words(kind, max_pixels):
+        image, shape = _open(body, kind, size, max_pixels)
+    with image:
+        admit(kind, math.prod(shape), math.prod(image.size))
+        with _in_our_words(kind, max_pixels):
+            return _pixels(image, shape, size)
+
+
+@contextmanager
+def _in_our_words(kind: str, max_pixels: int) -> Iterator[None]:
+    """The one boundary around Pillow: decoders raise struct.error, KeyError, … for broken bytes."""
     try:
-        shape, resized = _decode(body, kind, size, max_pixels)
+        yield
+    except (ImageTooLarge, MemoryError):
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge(f"the image has more than {max_pixels} pixels (IMAGE_MAX_PIXELS)") from None
-    except ImageTooLarge:
-        raise
-    except Exception as error:  # anything: decoders raise struct.error, KeyError, … for broken bytes
+    except Exception as error:
         raise ImageCorrupt(f"the {kind} image is cut or damaged") from error
-    info = ImageInfo(hashlib.sha256(body).hexdigest(), kind.lower(), *shape, len(body))
-    return DecodedImage(np.asarray(resized), info)
 
 
-def _kind(body: bytes) -> str:
-    """The kind, one of `DECODED`."""
+def kind_of(body: bytes) -> str:
+    """The kind, one of `DECODED`, by the first bytes alone.
+
+    Raises:
+        NotAnImage: they are those of no image.
+        ImageUnsupported: they are those of another kind.
+    """
     if not body:
         raise NotAnImage("the body is empty")
     head = body[:_HEAD_BYTES]
@@ -135,26 +181,31 @@ def _kind(body: bytes) -> str:
     return kind
 
 
-def _decode(body: bytes, kind: str, size: tuple[int, int], max_pixels: int) -> tuple[tuple[int, int], Image.Image]:
-    """Width and height as shown, and the image in RGB at ``size``."""
+def _open(body: bytes, kind: str, size: tuple[int, int], max_pixels: int) -> tuple[Image.Image, tuple[int, int]]:
+    """The image before a pixel is decoded, and its width and height as stored."""
     Image.MAX_IMAGE_PIXELS = max_pixels
-    with Image.open(BytesIO(body), formats=(kind,)) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageTooLarge(f"{width} × {height} is more than {max_pixels} pixels (IMAGE_MAX_PIXELS)")
-        # JPEG decodes straight to 1/2, 1/4 or 1/8. Twice the size that is wanted leaves the resampling
-        # enough: at 2000 px a quarter of the time, and a mean difference of about 0.5 of 255.
-        longest = 2 * max(size)
-        image.draft(None, (longest, longest))
-        image.load()
-        orientation = _orientation(image)
-        rgb = _rgb(image)
+    image = Image.open(BytesIO(body), formats=(kind,))
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"{width} × {height} is more than {max_pixels} pixels (IMAGE_MAX_PIXELS)")
+    # JPEG decodes straight to 1/2, 1/4 or 1/8. Twice the size that is wanted leaves the resampling
+    # enough: at 2000 px a quarter of the time, and a mean difference of about 0.5 of 255.
+    longest = 2 * max(size)
+    image.draft(None, (longest, longest))
+    return image, (width, height)
+
+
+def _pixels(image: Image.Image, shape: tuple[int, int], size: tuple[int, int]) -> Decoded:
+    """The image at ``size``, upright."""
+    image.load()
+    orientation = _orientation(image)
+    rgb = _rgb(image)
     if orientation not in _UPRIGHT:
-        return (width, height), rgb.resize(size, Image.Resampling.BICUBIC)
+        return Decoded(np.asarray(rgb.resize(size, Image.Resampling.BICUBIC)), shape)
     # Turned after the resize, when it is small.
     lies = orientation >= 5
     resized = rgb.resize(size[::-1] if lies else size, Image.Resampling.BICUBIC)
-    return (height, width) if lies else (width, height), resized.transpose(_UPRIGHT[orientation])
+    return Decoded(np.asarray(resized.transpose(_UPRIGHT[orientation])), shape[::-1] if lies else shape)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -174,7 +225,7 @@ def _rgb(image: Image.Image) -> Image.Image:
             shown[grey == image.info["transparency"]] = 255
         image = Image.fromarray(shown)
     elif image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
         return white

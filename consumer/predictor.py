@@ -14,10 +14,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Literal
 
+from consumer.decoding import Decoder
 from consumer.errors import EventError, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
-from consumer.imaging import decode_image
 from consumer.model import Batcher
 from consumer.model.heads import Pixels
 
@@ -31,10 +31,9 @@ class Predictor:
     """Answers for URLs. Thread-safe.
 
     Args:
-        fetcher: downloads, under the fetch policy; the thread that fetched an image decodes it.
+        fetcher: downloads, under the fetch policy; the thread that fetched an image has it decoded.
+        decoder: bytes → pixels of the model's size.
         batcher: the model behind its queue.
-        input_size: width and height of the model's input, in pixels.
-        max_pixels: largest image that is decoded, width times height.
         waiting: images of the topic that wait for the model at the same time. A thread with one more waits
             with it: so that the number of images in memory is bounded, however many events are in flight.
         on_stage: is told how long each fetch and decode took.
@@ -43,17 +42,15 @@ class Predictor:
     def __init__(
         self,
         fetcher: Fetcher,
+        decoder: Decoder,
         batcher: Batcher,
         *,
-        input_size: tuple[int, int],
-        max_pixels: int,
         waiting: int,
         on_stage: Timer | None = None,
     ) -> None:
         self._fetcher = fetcher
+        self._decoder = decoder
         self._batcher = batcher
-        self._input_size = input_size
-        self._max_pixels = max_pixels
         self._places = threading.BoundedSemaphore(waiting)
         self._on_stage = on_stage or _untimed
 
@@ -83,7 +80,7 @@ class Predictor:
             fetched = future.result()
             self._on_stage("fetch", fetched.took_s)
             here = time.monotonic()
-            image = decode_image(fetched.body, size=self._input_size, max_pixels=self._max_pixels)
+            image = self._decoder.decode(fetched.body, fetched.left_s)
             self._on_stage("decode", time.monotonic() - here)
             predicted = self._ask_model(image.pixels, urgent)
         except Exception as error:  # noqa: BLE001 - every event gets an answer, a bug of ours included

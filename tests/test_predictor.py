@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from consumer.decoding import Decoder
 from consumer.errors import HttpStatus, ModelFailed, Overloaded
 from consumer.events import Failure, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
 from consumer.model import Batcher
 from consumer.predictor import Predictor
+from tests.decoding.in_thread import InThread
 
 ANSWER = {"sleeves": {"long": 0.75, "short": 0.25}}
 
@@ -42,7 +44,7 @@ class StubFetcher:
         if isinstance(page, Exception):
             future.set_exception(page)
         else:
-            future.set_result(Fetched(page, 1, 0.5))
+            future.set_result(Fetched(page, 1, 0.5, 9.5))
         return future
 
     def close(self) -> None:
@@ -84,12 +86,11 @@ def fetcher() -> StubFetcher:
     return StubFetcher(PAGES)
 
 
-def make(fetcher: StubFetcher, batcher: StubBatcher, waiting: int = 2) -> Predictor:
+def make(fetcher: StubFetcher, batcher: StubBatcher, waiting: int = 2, decoder: Decoder | None = None) -> Predictor:
     return Predictor(
         cast(Fetcher, fetcher),
+        decoder or InThread((16, 8), 10_000),
         cast(Batcher, batcher),
-        input_size=(16, 8),
-        max_pixels=10_000,
         waiting=waiting,
     )
 
@@ -107,6 +108,14 @@ def test_a_picture_is_answered_with_probabilities_and_what_it_was(predictor: Pre
     assert answer.probabilities == ANSWER
     assert (answer.image.format, answer.image.width, answer.image.height) == ("png", 40, 30)
     assert answer.labels == {"sleeves": "long"}
+
+
+def test_decoding_has_what_the_fetch_left_of_the_deadline(fetcher: StubFetcher) -> None:
+    decoder = InThread((16, 8), 10_000)
+    predictor = make(fetcher, StubBatcher(), decoder=decoder)
+    predictor.submit("good").result(10)
+    predictor.close()
+    assert decoder.timeouts_s == [9.5]
 
 
 def test_pixels_reach_the_model_in_its_own_size_and_http_callers_go_first(fetcher: StubFetcher) -> None:

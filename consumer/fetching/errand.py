@@ -27,11 +27,13 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a URL led to: the body as it came, how many attempts it took, and how long since the first began."""
+    """What a URL led to: the body as it came, how many attempts it took, how long since the first began, and
+    how much of the deadline is left for what is done with it."""
 
     body: bytes
     attempts: int
     took_s: float
+    left_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class Errand:
             return None
         if response.status_code != 200:
             raise HttpStatus(response.status_code, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
-        return Fetched(response.content, self._attempts, self._deadline.spent())
+        return Fetched(response.content, self._attempts, self._deadline.spent(), self._deadline.left())
 
     def again(self, error: FetchError) -> bool:
         """Whether another attempt follows this failure, after ``pause_s``; if not, it is the errand's."""

@@ -22,6 +22,7 @@ from consumer.fetching import Fetcher
 from consumer.fetching.fetcher import URGENT_THREADS
 from consumer.model import Batcher
 from consumer.predictor import Predictor
+from tests.decoding.in_thread import InThread
 from tests.fetching.conftest import MakeFetcher
 from tests.fetching.server import IMAGE, HostileServer, Step, head, ok, redirect
 
@@ -67,7 +68,7 @@ def refusing() -> str:
 
 
 def predictor_of(fetcher: Fetcher) -> Predictor:
-    return Predictor(fetcher, cast(Batcher, InstantModel()), input_size=(8, 8), max_pixels=10_000, waiting=64)
+    return Predictor(fetcher, InThread((8, 8), 10_000), cast(Batcher, InstantModel()), waiting=64)
 
 
 def seconds_until_all(answers: list[Future[Answer]], began: float) -> float:

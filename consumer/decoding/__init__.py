@@ -1,0 +1,12 @@
+"""Bytes → pixels in processes of their own: a decoder may crash, hang or eat memory, and one image fails.
+
+From the outside in: `decoder` lends processes to the threads that ask, `process` is one of them as the
+service sees it, `worker` is what runs inside, `limits` what it may take, `messages` what the two say.
+
+Why at all: an image that crashes a decoder in the service's own process comes back after the restart,
+since its event is not committed, and crashes it again, for ever. `docs/safety.md` has the measurements.
+"""
+
+from consumer.decoding.decoder import Decoder
+
+__all__ = ["Decoder"]

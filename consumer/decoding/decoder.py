@@ -1,0 +1,149 @@
+"""The processes that decode, lent to whichever thread has an image."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from consumer.decoding.process import DecoderProcess, Died, NeedsRoom, NotStarted
+from consumer.errors import FatalError, FetchTimeout, ImageCorrupt, ImageTooLarge, Overloaded
+from consumer.imaging import Decoded, DecodedImage, kind_of
+
+log = logging.getLogger(__name__)
+
+START_S = 30.0
+"""How long the first process may take to start; 0.2 s is usual."""
+
+
+class Decoder:
+    """Decodes images outside of this process. Thread-safe.
+
+    Args:
+        size: width and height of the model's input, in pixels.
+        max_pixels: largest image that is decoded, width times height.
+        processes: most of them; each takes 40 MB when idle, and is started when it is needed first.
+    """
+
+    def __init__(self, size: tuple[int, int], max_pixels: int, processes: int) -> None:
+        self._size = size
+        self._max_pixels = max_pixels
+        # Null stands for a process that is not started. The one used last is lent first.
+        self._idle: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
+        for _ in range(processes):
+            self._idle.put(None)
+        self._room = threading.Lock()
+        self._closed = threading.Event()
+
+    def start(self) -> None:
+        """Starts the first process, so that a machine that cannot is told at the start.
+
+        Raises:
+            FatalError: it cannot.
+        """
+        try:
+            with self._lend(time.monotonic() + START_S):
+                return
+        except (NotStarted, TimeoutError) as error:
+            raise FatalError(str(error) or f"no process for decoding was ready after {START_S:g} s") from error
+
+    def decode(self, body: bytes, timeout_s: float) -> DecodedImage:
+        """An image's first frame, upright, in RGB on white, at the model's size.
+
+        Args:
+            body: the file as it came.
+            timeout_s: what is left of the event's time, in seconds.
+
+        Raises:
+            ImageError: it does not become pixels, or its decoder crashes or takes too much.
+            FetchTimeout: not within ``timeout_s``.
+            NotStarted: no process can be started.
+            Overloaded: it is closed.
+        """
+        kind = kind_of(body)
+        until = time.monotonic() + timeout_s
+        try:
+            try:
+                decoded = self._decode(body, kind, until, may_be_large=False)
+            except NeedsRoom:
+                with self._only_large_one(until):
+                    decoded = self._decode(body, kind, until, may_be_large=True)
+        except TimeoutError:
+            raise FetchTimeout("the image was not decoded in time (FETCH_DEADLINE_S)") from None
+        return DecodedImage.of(body, kind, decoded)
+
+    def close(self) -> None:
+        """Ends every process: the idle ones now, the others as soon as they are given back."""
+        self._closed.set()
+        self._end_idle()
+
+    def _end_idle(self) -> None:
+        """The places stay, so that whoever waits for one is told."""
+        idle: list[DecoderProcess | None] = []
+        with suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
+        for process in idle:
+            if process is not None:
+                process.end()
+            self._idle.put(None)
+
+    def _decode(self, body: bytes, kind: str, until: float, *, may_be_large: bool) -> Decoded:
+        """Once more where a process died: something else than the image may have killed it."""
+        try:
+            return self._attempt(body, until, may_be_large=may_be_large)
+        except Died as first:
+            self._tell(body, kind, first)
+            if first.signal == signal.SIGXCPU:
+                raise ImageCorrupt(f"decoding the {kind} image takes longer than its size explains") from None
+        try:
+            return self._attempt(body, until, may_be_large=may_be_large)
+        except Died as second:
+            self._tell(body, kind, second)
+            if second.signal == signal.SIGKILL:  # not ours: the system's, which has no memory left
+                raise ImageTooLarge(f"the system ended the decoder of the {kind} image, twice") from None
+            raise ImageCorrupt(f"the {kind} image crashes its decoder") from None
+
+    def _attempt(self, body: bytes, until: float, *, may_be_large: bool) -> Decoded:
+        with self._lend(until) as process:
+            return process.decode(body, may_be_large=may_be_large, until=until)
+
+    def _tell(self, body: bytes, kind: str, died: Died) -> None:
+        found = {"format": kind.lower(), "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        log.warning("an image ended its decoder's process: %s", died, extra=found)
+
+    @contextmanager
+    def _lend(self, until: float) -> Iterator[DecoderProcess]:
+        """A process that is ready. One that is left busy, dead or unfit does not come back."""
+        try:
+            process = self._idle.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            raise TimeoutError from None
+        try:
+            if self._closed.is_set():
+                raise Overloaded("the service is stopping")
+            process = process or DecoderProcess(self._size, self._max_pixels)
+            process.wait_until_ready(until)
+            yield process
+        finally:
+            if process is not None and not process.usable:
+                process.end()
+                process = None
+            self._idle.put(process)
+            if self._closed.is_set():
+                self._end_idle()
+
+    @contextmanager
+    def _only_large_one(self, until: float) -> Iterator[None]:
+        """Large images are decoded one at a time: that is what bounds the memory of them all."""
+        if not self._room.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise TimeoutError
+        try:
+            yield
+        finally:
+            self._room.release()

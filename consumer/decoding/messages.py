@@ -1,0 +1,28 @@
+"""What the service and a decoder's process say to each other, over one socket.
+
+The service sends a `request`, the process answers with a reply. Numbers are in network order. Whatever a
+process says is read as what a stranger says: its decoder may have been taken over by an image.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from consumer.errors import ImageCorrupt, ImageError, ImageTooLarge, ImageUnsupported, NotAnImage
+
+READY = b"\x06"
+"""What a process says first, once it can decode."""
+
+REQUEST = struct.Struct("!?I")
+"""Whether the image may take the memory of a large one, and how many bytes of it follow."""
+
+REPLY = struct.Struct("!BIII")
+"""What became of it; width and height as shown; how many bytes follow: pixels, or the text of a failure."""
+
+PIXELS, NEEDS_ROOM = 0, 1
+"""Pixels follow; or: this is a large image, ask again when no other large one is being decoded."""
+
+FAILURES: dict[int, type[ImageError]] = {2: ImageTooLarge, 3: ImageCorrupt, 4: NotAnImage, 5: ImageUnsupported}
+
+MESSAGE_BYTES = 1000
+"""Longest text of a failure."""

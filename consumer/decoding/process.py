@@ -1,0 +1,166 @@
+"""One decoder's process, as the service sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from consumer.decoding import messages
+from consumer.errors import ImageCorrupt
+from consumer.imaging import Decoded
+
+COMMAND = (sys.executable, "-m", "consumer.decoding.worker")
+
+KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "LANG", "LC_ALL")
+"""What Python may need to start. Nothing else of the environment, hence no password, is handed on."""
+
+SMALL = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+"""Threads of NumPy's that nobody needs, and heaps for threads, which reserve 64 MB of address space each."""
+
+ENDS_WITHIN_S = 1.0
+"""From the death that the socket tells to the exit code."""
+
+
+class NeedsRoom(Exception):
+    """A large image: ask again while no other large one is being decoded."""
+
+
+class Died(Exception):
+    """The process ended while it decoded; ``signal`` is what ended it, null if it exited by itself."""
+
+    def __init__(self, code: int) -> None:
+        self.signal = signal.Signals(-code) if code < 0 else None
+        super().__init__(self.signal.name if self.signal else f"exit code {code}")
+
+
+class NotStarted(Exception):
+    """No decoder's process can be started: that is no image's fault."""
+
+
+class DecoderProcess:
+    """Decodes one image at a time. Making it starts it; it says when it is ready.
+
+    Args:
+        size: width and height of the model's input.
+        max_pixels: largest image that is decoded.
+
+    Raises:
+        NotStarted: the system refuses.
+    """
+
+    def __init__(self, size: tuple[int, int], max_pixels: int) -> None:
+        self._shape = (size[1], size[0], 3)
+        self._bytes = size[1] * size[0] * 3
+        self.usable = True
+        """Whether it may be lent again: not while it is busy, nor when it died or spoke nonsense."""
+        self._max_pixels = max_pixels
+        self._ready = False
+        self._channel, theirs = socket.socketpair()
+        descriptor = theirs.fileno()
+        try:
+            self._child = subprocess.Popen(  # noqa: S603 - our own module
+                [*COMMAND, *map(str, (descriptor, *size, max_pixels))],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+                env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | SMALL,
+                process_group=0,  # signals to the service's group, such as Ctrl-C's, are the service's
+            )
+        except OSError as error:
+            self._channel.close()
+            raise NotStarted(f"no process for decoding can be started: {error.strerror}") from error
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._child.pid
+
+    def wait_until_ready(self, until: float) -> None:
+        """Returns at once but for the first time.
+
+        Args:
+            until: when to give up, on the monotonic clock.
+
+        Raises:
+            TimeoutError: not yet; it may be asked again.
+            NotStarted: it ended instead.
+        """
+        if self._ready:
+            return
+        self._channel.settimeout(_left(until))
+        if self._channel.recv(1) != messages.READY:
+            self.usable = False
+            raise NotStarted(f"a process for decoding ended at its start ({self._death()})")
+        self._ready = True
+
+    def decode(self, body: bytes, *, may_be_large: bool, until: float) -> Decoded:
+        """The image in RGB at the model's size.
+
+        Raises:
+            ImageError: it does not become pixels.
+            NeedsRoom: it is a large one, and ``may_be_large`` is not set.
+            TimeoutError: not done in time. The process is still busy with it, so end it.
+            Died: the process ended.
+        """
+        self.usable = False  # until it has answered
+        try:
+            self._send(messages.REQUEST.pack(may_be_large, len(body)), until)
+            self._send(body, until)
+            what, width, height, length = messages.REPLY.unpack(self._receive(messages.REPLY.size, until))
+            allowed = {messages.PIXELS: self._bytes, messages.NEEDS_ROOM: 0}.get(what, messages.MESSAGE_BYTES)
+            content = self._receive(length, until) if length <= allowed else b""
+        except (ConnectionError, EOFError):
+            raise self._death() from None
+        if what == messages.PIXELS and length == self._bytes and width * height <= self._max_pixels:
+            self.usable = True
+            return Decoded(np.frombuffer(content, np.uint8).reshape(self._shape), (width, height))
+        if what == messages.NEEDS_ROOM and not may_be_large:
+            self.usable = True
+            raise NeedsRoom
+        if what in messages.FAILURES:
+            self.usable = True
+            raise messages.FAILURES[what](content.decode("utf-8", "replace"))
+        raise ImageCorrupt("the image made its decoder answer nonsense")
+
+    def end(self) -> None:
+        """Kills it and takes it off the process table. Any number of times."""
+        self._child.kill()
+        self._child.wait()
+        self._channel.close()
+
+    def _send(self, part: bytes, until: float) -> None:
+        self._channel.settimeout(_left(until))
+        self._channel.sendall(part)
+
+    def _receive(self, length: int, until: float) -> bytearray:
+        received = bytearray(length)
+        rest = memoryview(received)
+        while rest:
+            self._channel.settimeout(_left(until))
+            count = self._channel.recv_into(rest)
+            if not count:
+                raise EOFError
+            rest = rest[count:]
+        return received
+
+    def _death(self) -> Died:
+        try:
+            return Died(self._child.wait(ENDS_WITHIN_S))
+        except subprocess.TimeoutExpired:  # it closed the socket and lives on
+            self._child.kill()
+            return Died(self._child.wait())
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

@@ -1,0 +1,102 @@
+"""What runs inside a decoder's process: ``python -m consumer.decoding.worker FD WIDTH HEIGHT MAX_PIXELS``.
+
+It has no secret: its environment is empty but for what Python needs, and no descriptor of the service is
+open in it. It ends when the service does, since the socket between them then does.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from io import BufferedReader
+
+from PIL import AvifImagePlugin
+
+from consumer.decoding import limits, messages
+from consumer.errors import ImageError, ImageTooLarge
+from consumer.imaging import decode, kind_of
+
+_FAILURE_NUMBERS = {kind: number for number, kind in messages.FAILURES.items()}
+
+
+class _NeedsRoom(Exception):
+    """A large image, and this is not the moment for one."""
+
+
+class Worker:
+    """Answers one request after the other.
+
+    Args:
+        size: width and height of the model's input.
+        max_pixels: largest image that is decoded.
+    """
+
+    def __init__(self, size: tuple[int, int], max_pixels: int) -> None:
+        self._size = size
+        self._max_pixels = max_pixels
+        self._memory = limits.Memory()
+
+    def serve(self, channel: socket.socket) -> None:
+        """Until the service closes its end."""
+        with channel.makefile("rb") as requests:
+            channel.sendall(messages.READY)
+            while (request := _read(requests)) is not None:
+                for part in self._answer(*request):
+                    channel.sendall(part)
+
+    def _answer(self, body: bytes, may_be_large: bool) -> tuple[bytes, ...]:
+        def admit(kind: str, full_pixels: int, decoded_pixels: int) -> None:
+            needed = limits.needed_bytes(kind, full_pixels, decoded_pixels)
+            if needed > limits.LARGE_BYTES and not may_be_large:
+                raise _NeedsRoom
+            self._memory.allow(max(needed, limits.LARGE_BYTES))
+            limits.allow_cpu(full_pixels)
+
+        try:
+            # WebP's decoder reserves its canvases, untouched, before it is asked how large they are.
+            self._memory.begin(len(body), limits.BYTES_PER_PIXEL * self._max_pixels)
+            limits.allow_cpu(0)
+            image = decode(body, kind_of(body), size=self._size, max_pixels=self._max_pixels, admit=admit)
+        except _NeedsRoom:
+            return (messages.REPLY.pack(messages.NEEDS_ROOM, 0, 0, 0),)
+        except MemoryError:
+            return _failure(ImageTooLarge("decoding the image takes more memory than its size explains"))
+        except ImageError as error:
+            return _failure(error)
+        finally:
+            self._memory.end()
+        pixels = image.pixels.tobytes()
+        head = messages.REPLY.pack(messages.PIXELS, *image.shape, len(pixels))
+        return head, pixels
+
+
+def _failure(error: ImageError) -> tuple[bytes]:
+    text = str(error).encode()[: messages.MESSAGE_BYTES]
+    return (messages.REPLY.pack(_FAILURE_NUMBERS[type(error)], 0, 0, len(text)) + text,)
+
+
+def _read(requests: BufferedReader) -> tuple[bytes, bool] | None:
+    head = requests.read(messages.REQUEST.size)
+    if len(head) < messages.REQUEST.size:
+        return None
+    may_be_large, length = messages.REQUEST.unpack(head)
+    body = requests.read(length)
+    return (body, may_be_large) if len(body) == length else None
+
+
+def main() -> None:
+    """Serves until the service goes away."""
+    descriptor, width, height, max_pixels = map(int, sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service says when it ends
+    limits.once()
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the processes are what runs at once
+    with socket.socket(fileno=descriptor) as channel:
+        try:
+            Worker((width, height), max_pixels).serve(channel)
+        except ConnectionError:  # it went away while it was being answered
+            return
+
+
+if __name__ == "__main__":
+    main()

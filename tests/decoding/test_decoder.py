@@ -1,0 +1,305 @@
+"""Decoding in processes: whatever one image does to its decoder, it alone has the failure."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from consumer.decoding import Decoder, decoder, limits, process
+from consumer.errors import (
+    EventError,
+    FatalError,
+    FetchTimeout,
+    ImageCorrupt,
+    ImageTooLarge,
+    ImageUnsupported,
+    NotAnImage,
+    Overloaded,
+)
+from consumer.imaging import DECODED, decode_image
+from tests.decoding import sabotage
+
+SIZE = (24, 16)
+MAX_PIXELS = 20_000_000
+MakeDecoder = Callable[..., Decoder]
+
+
+@pytest.fixture
+def make_decoder() -> Iterator[MakeDecoder]:
+    made: list[Decoder] = []
+
+    def make(processes: int = 1, max_pixels: int = MAX_PIXELS) -> Decoder:
+        made.append(Decoder(SIZE, max_pixels, processes))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def sabotaged(make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch) -> Decoder:
+    """A decoder with one process, whose PNGs of certain widths misbehave."""
+    monkeypatch.setattr(process, "COMMAND", sabotage.COMMAND)
+    return make_decoder()
+
+
+def picture(width: int = 60, height: int = 40, kind: str = "PNG") -> bytes:
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def misdeed(name: str) -> bytes:
+    return picture(sabotage.width_of(name), 2)
+
+
+def plain(width: int, height: int) -> bytes:
+    file = BytesIO()
+    Image.new("L", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+def failure(using: Decoder, body: bytes, timeout_s: float = 30.0) -> EventError:
+    with pytest.raises(EventError) as caught:
+        using.decode(body, timeout_s)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def children() -> set[int]:
+    """The processes that this one has started and not yet seen off."""
+    tasks = Path(f"/proc/{os.getpid()}/task")
+    return {int(one) for task in tasks.iterdir() for one in (task / "children").read_text().split()}
+
+
+@pytest.mark.parametrize("kind", DECODED)
+def test_an_image_comes_to_the_same_as_in_this_process(make_decoder: MakeDecoder, kind: str) -> None:
+    body = picture(kind=kind)
+    there, here = make_decoder().decode(body, 30), decode_image(body, size=SIZE, max_pixels=MAX_PIXELS)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
+    assert there.info == here.info
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"no image", NotAnImage),
+        (b"%PDF-1.7", ImageUnsupported),
+        (picture()[:-100], ImageCorrupt),
+        (plain(5000, 4001), ImageTooLarge),
+    ],
+)
+def test_a_failure_is_told_in_the_words_of_this_process(
+    make_decoder: MakeDecoder, body: bytes, expected: type[EventError]
+) -> None:
+    there = failure(make_decoder(), body)
+    with pytest.raises(expected) as here:
+        decode_image(body, size=SIZE, max_pixels=MAX_PIXELS)
+    assert type(there) is expected
+    assert str(there) == str(here.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("aborts", ImageCorrupt),
+        ("segfaults", ImageCorrupt),
+        ("exits", ImageCorrupt),
+        ("eats memory", ImageTooLarge),
+        ("loops for ever", ImageCorrupt),
+        ("is killed by the system", ImageTooLarge),
+        ("answers nonsense", ImageCorrupt),
+        ("answers too many pixels", ImageCorrupt),
+    ],
+)
+def test_a_decoder_that_misbehaves_fails_its_image_and_no_other(
+    sabotaged: Decoder, name: str, expected: type[EventError]
+) -> None:
+    assert type(failure(sabotaged, misdeed(name))) is expected
+    assert sabotaged.decode(picture(), 30).info.width == 60
+    assert type(failure(sabotaged, misdeed(name))) is expected
+
+
+def test_a_decoder_that_sleeps_for_ever_ends_with_the_events_time(sabotaged: Decoder) -> None:
+    sabotaged.start()
+    began = time.monotonic()
+    assert failure(sabotaged, misdeed("sleeps for ever"), 0.5).code == "fetch_timeout"
+    assert 0.5 <= time.monotonic() - began < 1.0
+    assert sabotaged.decode(picture(), 30).info.width == 60
+
+
+def test_a_loop_ends_by_the_time_of_the_processor_long_before_the_events(
+    sabotaged: Decoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = time.process_time(), time.monotonic()
+    failed = failure(sabotaged, misdeed("loops for ever"), 60)
+    assert str(failed) == "decoding the PNG image takes longer than its size explains"
+    assert time.monotonic() - began[1] < 30
+    (told,) = caplog.records
+    assert told.getMessage() == "an image ended its decoder's process: SIGXCPU"
+
+
+def test_memory_that_an_image_eats_is_bounded(sabotaged: Decoder) -> None:
+    sabotaged.start()
+    (pid,) = children()
+    failed = failure(sabotaged, misdeed("eats memory"))
+    assert str(failed) == "decoding the image takes more memory than its size explains"
+    status = Path(f"/proc/{pid}/status").read_text()  # the very process lives on
+    peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
+    assert 0.5 * limits.LARGE_BYTES < peak < limits.LARGE_BYTES + limits.SPARE_BYTES + 80 * 2**20
+
+
+def test_an_image_whose_decoder_was_killed_by_somebody_is_decoded_all_the_same(make_decoder: MakeDecoder) -> None:
+    using = make_decoder()
+    using.start()
+    (pid,) = children()
+    os.kill(pid, signal.SIGKILL)
+    assert using.decode(picture(), 30).info.width == 60
+    assert pid not in children()
+
+
+def test_a_crash_is_logged_with_what_finds_the_image_again(
+    sabotaged: Decoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        failure(sabotaged, misdeed("aborts"))
+    assert [one.getMessage() for one in caplog.records] == ["an image ended its decoder's process: SIGABRT"] * 2
+    told = caplog.records[0].__dict__
+    assert (told["format"], told["bytes"], len(told["sha256"])) == ("png", len(misdeed("aborts")), 64)
+
+
+def test_neighbours_of_a_crash_in_other_processes_do_not_notice(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", sabotage.COMMAND)
+    using = make_decoder(3)
+
+    def look(number: int) -> str:
+        try:
+            return using.decode(misdeed("aborts") if number % 5 == 2 else picture(), 60).info.format
+        except EventError as error:
+            return error.code
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(look, range(40)))
+    assert found == ["image_corrupt" if number % 5 == 2 else "png" for number in range(40)]
+    assert len(children()) <= 3
+
+
+# ── large images ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_large_image_is_decoded_when_no_other_large_one_is(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    using = make_decoder(2)
+    large = plain(4000, 4000)
+    assert limits.needed_bytes("PNG", 4000 * 4000, 4000 * 4000) > limits.LARGE_BYTES
+    with using._only_large_one(time.monotonic() + 1):
+        assert using.decode(picture(), 30).info.width == 60  # small ones go on
+        assert type(failure(using, large, 0.5)) is FetchTimeout
+    assert using.decode(large, 30).info.width == 4000
+
+
+def test_a_jpeg_counts_by_what_it_is_scaled_down_to() -> None:
+    assert limits.needed_bytes("JPEG", 12_000_000, 200_000) < limits.LARGE_BYTES
+    assert limits.needed_bytes("PNG", 12_000_000, 12_000_000) > limits.LARGE_BYTES
+
+
+# ── start and end ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_process_is_given_no_secret_and_no_descriptor_of_ours(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "s3cr3t")
+    with open(__file__, "rb") as ours:  # inheritable, as a careless library makes it
+        os.set_inheritable(ours.fileno(), True)
+        make_decoder().start()
+    (pid,) = children()
+    there = Path(f"/proc/{pid}")
+    assert b"s3cr3t" not in (there / "environ").read_bytes()
+    open_files = [os.readlink(one) for one in (there / "fd").iterdir()]
+    assert __file__ not in open_files
+    assert sum(one.startswith("socket:") for one in open_files) == 1
+
+
+def test_processes_are_started_when_they_are_needed(make_decoder: MakeDecoder) -> None:
+    using = make_decoder(4)
+    before = children()
+    for _ in range(5):
+        using.decode(picture(), 30)
+    assert len(children() - before) == 1
+
+
+def test_closing_ends_every_process_and_tells_whoever_comes_late(make_decoder: MakeDecoder) -> None:
+    using = make_decoder(2)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: using.decode(picture(), 30), range(20)))
+    assert children()
+    using.close()
+    using.close()
+    assert not children()
+    assert type(failure(using, picture())) is Overloaded
+
+
+def test_closing_while_an_image_is_decoded_ends_that_process_with_it(sabotaged: Decoder) -> None:
+    sabotaged.start()
+    late: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            sabotaged.decode(misdeed("sleeps for ever"), 1)
+        except EventError as error:
+            late.append(error)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    while not sabotaged._idle.empty():
+        time.sleep(0.001)
+    sabotaged.close()
+    thread.join(10)
+    assert [type(one) for one in late] == [FetchTimeout]
+    assert not children()
+
+
+def test_a_process_ends_when_the_service_is_gone(make_decoder: MakeDecoder) -> None:
+    using = make_decoder()
+    using.start()
+    lent = using._idle.get()
+    assert lent is not None
+    lent._channel.close()
+    assert lent._child.wait(10) == 0
+    using._idle.put(None)
+
+
+def test_a_machine_that_can_start_no_process_is_told_at_the_start(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", ("/no/such/program",))
+    with pytest.raises(FatalError, match="no process for decoding can be started: No such file"):
+        make_decoder().start()
+    monkeypatch.setattr(process, "COMMAND", ("/bin/false",))
+    with pytest.raises(FatalError, match=r"a process for decoding ended at its start \(exit code 1\)"):
+        make_decoder().start()
+
+
+def test_a_process_that_is_slow_to_start_is_waited_for_and_not_thrown_away(make_decoder: MakeDecoder) -> None:
+    using = make_decoder()
+    assert type(failure(using, picture(), 0.001)) is FetchTimeout
+    (pid,) = children()
+    assert using.decode(picture(), decoder.START_S).info.width == 60
+    assert children() == {pid}
