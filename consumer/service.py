@@ -46,6 +46,7 @@ from consumer.status import Status, status_of
 from consumer.stream import clients, preflight
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.loop import LONGEST_TURN_S, StreamLoop
+from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
 from consumer.web import Bounds, WebServer, create_app
@@ -109,7 +110,7 @@ class Service:
         self._start_embedded()
         config = clients.consumer_config(self.settings, self._instance)
         consumer = clients.make_consumer(config)
-        source = Source(consumer, self.settings.input_topic)
+        source = Source(consumer, self.settings.input_topic, orphans=Orphans.of(self.settings, self._instance))
         self._closing.callback(source.close)
         brokers = self._preflight(consumer, config["error_cb"])
         if asked.is_set():

@@ -7,7 +7,8 @@ methods are called inside `Source.poll` and `Source.close`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import (
@@ -22,6 +23,7 @@ from confluent_kafka import (
 
 from consumer.errors import BrokerError, FatalError
 from consumer.records import Record
+from consumer.stream.orphans import Orphans
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +45,20 @@ class Listener(Protocol):
 
 
 class Source:
-    """The input topic. ``consumer`` is configured by `consumer.stream.clients.consumer_config`."""
+    """The input topic.
 
-    def __init__(self, consumer: Consumer, topic: str) -> None:
+    Args:
+        consumer: configured by `consumer.stream.clients.consumer_config`.
+        topic: its name.
+        orphans: finds partitions that are with nobody; for members whose place in the group outlives them.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str, *, orphans: Orphans | None = None) -> None:
         self._consumer = consumer
         self._topic = topic
+        self._orphans = orphans
+        self._join: Callable[[], None] | None = None
+        self._joined = False
         self._ends: dict[int, int] = {}
         self._gathered: list[Record] = []
 
@@ -62,12 +73,20 @@ class Source:
             self._gathered = [record for record in self._gathered if record.partition not in chosen]
             return chosen
 
-        self._consumer.subscribe(
+        def assigned(partitions: Iterable[TopicPartition]) -> None:
+            if self._orphans is not None:
+                self._orphans.changed()
+            listener.assigned(numbers(partitions))
+
+        self._join = partial(
+            self._consumer.subscribe,
             [self._topic],
-            on_assign=lambda _, partitions: listener.assigned(numbers(partitions)),
+            on_assign=lambda _, partitions: assigned(partitions),
             on_revoke=lambda _, partitions: listener.revoked(numbers(partitions)),
             on_lost=lambda _, partitions: listener.lost(numbers(partitions)),
         )
+        self._join()
+        self._joined = True
 
     def poll(self, most: int, timeout_s: float) -> list[Record]:
         """Up to ``most`` records (at least one), waiting for the first one only.
@@ -82,6 +101,7 @@ class Source:
             FatalError: this member was fenced, or the client broke.
         """
         self._gathered = []
+        self._look_for_orphans()
         message = self._consumer.poll(timeout_s)
         while message is not None:
             if not self._is_error(message):
@@ -161,6 +181,16 @@ class Source:
     def close(self) -> None:
         """Leaves the group; the listener's ``revoked`` is called for what is still ours."""
         self._consumer.close()
+
+    def _look_for_orphans(self) -> None:
+        """Leaves and joins again, which makes the group share everything out anew, where that is needed."""
+        if self._joined and self._orphans is not None and (orphans := self._orphans.found()):
+            log.warning("partitions %s of %s are with nobody: joining the group anew", sorted(orphans), self._topic)
+            self._consumer.unsubscribe()  # leaves in earnest: only `close` keeps a stable name's place
+            self._joined = False
+        elif not self._joined and self._join is not None and not self._consumer.assignment():
+            self._join()
+            self._joined = True
 
     def _name(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in partitions]

@@ -21,7 +21,7 @@ from ops.local_kafka import jars, topics
 from ops.local_kafka.errors import LocalKafkaError
 from ops.local_kafka.lifeline import Lifeline
 from ops.local_kafka.ports import free_ports
-from ops.local_kafka.properties import broker_properties
+from ops.local_kafka.properties import SideDoor, broker_properties
 
 JVM = [
     "-Xmx256m",
@@ -61,10 +61,22 @@ class LocalKafka:
     still running at the end is killed, and the data with it: nobody wants them. With ``folder`` the
     files (properties, data, ``broker-N.log``) stay there; without, they are in a temporary folder that
     is removed.
+
+    Args:
+        brokers: 1 or 3.
+        folder: where the files stay.
+        properties: more properties for each broker.
+        side_doors: for each of these brokers a second listener, which tells clients to come back to this
+            address, a proxy's; where it listens itself is in `side_ports`.
     """
 
     def __init__(
-        self, brokers: int = 1, *, folder: Path | None = None, properties: Mapping[str, str] | None = None
+        self,
+        brokers: int = 1,
+        *,
+        folder: Path | None = None,
+        properties: Mapping[str, str] | None = None,
+        side_doors: Mapping[int, str] | None = None,
     ) -> None:
         if brokers not in (1, 3):
             raise ValueError(f"one broker or three, not {brokers}: two have no majority without each other")
@@ -72,6 +84,8 @@ class LocalKafka:
         self._count = brokers
         self._folder = folder
         self._more = dict(properties or {})
+        self._side_doors = dict(side_doors or {})
+        self.side_ports: dict[int, int] = {}
         self._brokers: dict[int, _Broker] = {}
         self._lifeline: Lifeline | None = None
         self._java = ""
@@ -205,14 +219,17 @@ class LocalKafka:
     def _format(self, folder: Path) -> None:
         """Draws ports, writes each broker's properties and formats its storage, all of them at once."""
         nodes = range(1, self._count + 1)
-        ports = iter(free_ports(2 * self._count))
+        ports = iter(free_ports(2 * self._count + len(self._side_doors)))
         clients = {node: f"127.0.0.1:{next(ports)}" for node in nodes}
         controllers = {node: f"127.0.0.1:{next(ports)}" for node in nodes}
+        self.side_ports = {node: next(ports) for node in self._side_doors}
+        sides = {node: SideDoor(f"127.0.0.1:{port}", self._side_doors[node]) for node, port in self.side_ports.items()}
         cluster = "k" + secrets.token_urlsafe(16)[1:]  # 16 bytes in base64; a leading hyphen looks like an option
         running = []
         for node in nodes:
             broker = self._brokers[node] = _Broker(node, clients[node], folder)
-            properties = broker_properties(node, clients[node], controllers, folder / f"data-{node}") | self._more
+            data = folder / f"data-{node}"
+            properties = broker_properties(node, clients[node], controllers, data, sides.get(node)) | self._more
             broker.properties.write_text("".join(f"{k}={v}\n" for k, v in properties.items()), "utf-8")
             with broker.log.open("wb") as log:
                 command = self._command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 QUICK = {
@@ -16,6 +17,18 @@ QUICK = {
     "log.retention.ms": "-1",  # records with old timestamps are test data, not rubbish
 }
 """For any broker of tests, in a container too."""
+
+
+@dataclass(frozen=True)
+class SideDoor:
+    """A second listener of a broker: clients that come in by it are told to come back to another address.
+
+    With a proxy at that address, all that such a client ever says to this broker goes through the proxy.
+    Addresses are ``host:port``.
+    """
+
+    listens_at: str
+    told: str
 
 
 def replication(brokers: int) -> dict[str, str]:
@@ -32,7 +45,9 @@ def replication(brokers: int) -> dict[str, str]:
     }
 
 
-def broker_properties(node: int, client: str, controllers: Mapping[int, str], data: Path) -> dict[str, str]:
+def broker_properties(
+    node: int, client: str, controllers: Mapping[int, str], data: Path, side: SideDoor | None = None
+) -> dict[str, str]:
     """The properties of one combined broker and controller.
 
     Args:
@@ -40,14 +55,20 @@ def broker_properties(node: int, client: str, controllers: Mapping[int, str], da
         client: address that clients and the other brokers use, ``host:port``.
         controllers: each node's address for the metadata quorum.
         data: folder of its log segments.
+        side: a second listener for clients, if it is to have one.
     """
+    listeners, advertised, protocols = f"CLIENTS://{client}", f"CLIENTS://{client}", "CLIENTS:PLAINTEXT"
+    if side is not None:
+        listeners += f",SIDE://{side.listens_at}"
+        advertised += f",SIDE://{side.told}"
+        protocols += ",SIDE:PLAINTEXT"
     return {
         "process.roles": "broker,controller",
         "node.id": str(node),
         "controller.quorum.voters": ",".join(f"{number}@{address}" for number, address in controllers.items()),
-        "listeners": f"CLIENTS://{client},CONTROLLER://{controllers[node]}",
-        "advertised.listeners": f"CLIENTS://{client}",
-        "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"{listeners},CONTROLLER://{controllers[node]}",
+        "advertised.listeners": advertised,
+        "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "CLIENTS",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(data),

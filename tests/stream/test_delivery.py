@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
@@ -21,6 +22,7 @@ from consumer.settings import Settings
 from consumer.stream import clients
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.loop import StreamLoop
+from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
 from tests.brokers import Kafka
@@ -52,7 +54,7 @@ class Member:
     def __init__(self, settings: Settings, work: ShuffledWork) -> None:
         instance = clients.Instance.of(settings)
         consumer = clients.make_consumer(clients.consumer_config(settings, instance))
-        source = Source(consumer, settings.input_topic)
+        source = Source(consumer, settings.input_topic, orphans=Orphans.of(settings, instance))
         self.metrics = Metrics()
         self.loop = StreamLoop(
             StreamCore(Limits(in_flight=32)),
@@ -100,6 +102,10 @@ class Stage:
             }
         )
         self.published: list[tuple[bytes, bytes]] = []
+
+    def named(self, name: str) -> Settings:
+        """The settings of a member with a stable name."""
+        return replace(self.settings, instance_id=name)
 
     def publish(self, count: int) -> None:
         producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 1})

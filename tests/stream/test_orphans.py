@@ -1,0 +1,150 @@
+"""A member with a stable name that dies between the two rounds of a cooperative rebalance."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
+
+from consumer.settings import Settings
+from consumer.stream.clients import Instance
+from consumer.stream.orphans import LOOK_EVERY_S, LOOKS, Orphans
+from tests.brokers import Kafka
+from tests.stream.test_delivery import PARTITIONS, Member, ShuffledWork, Stage, assert_each_once_and_in_order
+
+DIES_BETWEEN_THE_ROUNDS = """
+import os, sys
+from confluent_kafka import Consumer
+servers, group, topic = sys.argv[1:]
+consumer = Consumer({
+    "bootstrap.servers": servers, "group.id": group, "group.instance.id": "a", "session.timeout.ms": 10000,
+    "heartbeat.interval.ms": 1000, "partition.assignment.strategy": "cooperative-sticky",
+})
+consumer.subscribe(
+    [topic],
+    on_assign=lambda _, partitions: print(len(partitions), flush=True),
+    on_revoke=lambda _, partitions: os.kill(os.getpid(), 9),
+)
+while True:
+    consumer.poll(0.1)
+"""
+
+
+class Admin:
+    """Answers what it is told, at once or never."""
+
+    def __init__(self) -> None:
+        self.state = ConsumerGroupState.STABLE
+        self.assigned: list[list[int]] = []
+        self.error: KafkaException | None = None
+        self.silent = False
+        self.asked = 0
+
+    def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> Mapping[str, Future[Any]]:
+        self.asked += 1
+        future: Future[Any] = Future()
+        members = [
+            SimpleNamespace(
+                assignment=SimpleNamespace(topic_partitions=[SimpleNamespace(topic="t", partition=p) for p in of])
+            )
+            for of in self.assigned
+        ]
+        if self.error is not None:
+            future.set_exception(self.error)
+        elif not self.silent:
+            future.set_result(SimpleNamespace(state=self.state, members=members))
+        return {groups[0]: future}
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=dict.fromkeys(range(4)))})
+
+
+class Watch:
+    """Orphans with a clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.admin = Admin()
+        self.now = 100.0
+        self.orphans = Orphans(self.admin, "g", "t", clock=lambda: self.now)
+        self.orphans.changed()
+
+    def look(self) -> set[int]:
+        """Lets the time for one look pass, and gives what it found."""
+        self.now += LOOK_EVERY_S
+        return set(self.orphans.found() | self.orphans.found())
+
+
+def test_what_two_looks_in_a_row_find_with_nobody_is_orphaned() -> None:
+    watch = Watch()
+    watch.admin.assigned = [[0], [3]]
+    assert watch.look() == set()
+    watch.admin.assigned = [[0, 1], [3]]
+    assert watch.look() == {2}
+
+
+def test_a_group_that_is_rebalancing_has_no_orphans() -> None:
+    watch = Watch()
+    watch.admin.assigned = [[0]]
+    watch.look()
+    watch.admin.state = ConsumerGroupState.PREPARING_REBALANCING
+    assert watch.look() == set()
+    watch.admin.state = ConsumerGroupState.STABLE
+    assert watch.look() == set()  # one look is no proof
+    assert watch.look() == {1, 2, 3}
+
+
+def test_a_group_at_rest_is_looked_at_a_few_times_only() -> None:
+    watch = Watch()
+    watch.admin.assigned = [[0, 1, 2, 3]]
+    assert [watch.look() for _ in range(LOOKS + 3)] == [set()] * (LOOKS + 3)
+    assert watch.admin.asked == LOOKS
+    watch.orphans.changed()
+    watch.look()
+    assert watch.admin.asked == LOOKS + 1
+
+
+def test_a_broker_that_refuses_or_is_silent_is_no_reason() -> None:
+    watch = Watch()
+    watch.admin.error = KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+    assert [watch.look(), watch.look()] == [set(), set()]
+    watch = Watch()
+    watch.admin.silent = True
+    assert [watch.look(), watch.look(), watch.look()] == [set()] * 3
+    assert watch.admin.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "looks"),
+    [
+        ({"INSTANCE_ID": "a"}, True),
+        ({}, False),
+        ({"INSTANCE_ID": "a", "KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "range"}, False),
+        ({"INSTANCE_ID": "a", "KAFKA_GROUP_PROTOCOL": "consumer"}, False),
+    ],
+)
+def test_only_a_stable_name_in_a_cooperative_group_has_a_reason_to_look(given: dict[str, str], looks: bool) -> None:
+    settings = Settings.from_env({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"} | given)
+    assert (Orphans.of(settings, Instance.of(settings)) is not None) is looks
+
+
+def test_partitions_that_a_death_between_two_rounds_left_with_nobody_are_read_again(kafka: Kafka) -> None:
+    stage = Stage(kafka, "exactly-once")
+    arguments = [kafka.bootstrap_servers, stage.settings.kafka.group_id, stage.input]
+    dies = subprocess.Popen([sys.executable, "-c", DIES_BETWEEN_THE_ROUNDS, *arguments], stdout=subprocess.PIPE)
+    assert dies.stdout is not None
+    assert int(dies.stdout.readline()) == PARTITIONS
+    other = Member(stage.named("b"), ShuffledWork(stage.output, seed=1))
+    assert dies.wait(30) == -9
+    dies.stdout.close()
+    again = Member(stage.named("a"), ShuffledWork(stage.output, seed=2))
+    stage.publish(60)
+    outcomes = stage.outcomes(at_least=60, within_s=30)
+    other.stop()
+    again.stop()
+    assert_each_once_and_in_order(stage, outcomes)
