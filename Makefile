@@ -22,6 +22,10 @@ demo: .venv/.service ## the whole system with nothing installed: broker, images,
 test: .venv/.tests ## every test, the quick ones first; fetches an Apache Kafka once if none is given
 	$(BIN)/pytest
 
+.PHONY: chaos
+chaos: .venv/.tests ## everything that can go wrong, at length (hours); writes the table of docs/chaos.md
+	$(BIN)/python -m tests.faults --seeds 3 --write docs/chaos.md
+
 .PHONY: lint
 lint: .venv/.tests ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -59,6 +59,9 @@ class Source:
         self._orphans = orphans
         self._join: Callable[[], None] | None = None
         self._joined = False
+        self._held: set[int] = set()
+        self._member = ""  # that they were assigned to
+        self._forgotten = False
         self._ends: dict[int, int] = {}
         self._gathered: list[Record] = []
 
@@ -74,16 +77,25 @@ class Source:
             return chosen
 
         def assigned(partitions: Iterable[TopicPartition]) -> None:
+            if not self._held:
+                self._member = self._consumer.memberid()
             if self._orphans is not None:
                 self._orphans.changed()
-            listener.assigned(numbers(partitions))
+            chosen = numbers(partitions)
+            self._held.update(chosen)
+            listener.assigned(chosen)
+
+        def gone(partitions: Iterable[TopicPartition], tell: Callable[[list[int]], None]) -> None:
+            chosen = numbers(partitions)
+            tell(chosen)
+            self._held.difference_update(chosen)
 
         self._join = partial(
             self._consumer.subscribe,
             [self._topic],
             on_assign=lambda _, partitions: assigned(partitions),
-            on_revoke=lambda _, partitions: listener.revoked(numbers(partitions)),
-            on_lost=lambda _, partitions: listener.lost(numbers(partitions)),
+            on_revoke=lambda _, partitions: gone(partitions, listener.revoked),
+            on_lost=lambda _, partitions: gone(partitions, listener.lost),
         )
         self._join()
         self._joined = True
@@ -101,7 +113,7 @@ class Source:
             FatalError: this member was fenced, or the client broke.
         """
         self._gathered = []
-        self._look_for_orphans()
+        self._join_anew()
         message = self._consumer.poll(timeout_s)
         while message is not None:
             if not self._is_error(message):
@@ -156,10 +168,17 @@ class Source:
         """What fences a zombie's transaction, read afresh each time; null while not in the group.
 
         Metadata of a member that never joined is accepted by the broker without fencing. So the member id
-        is asked last: its heartbeat thread may lose it at any moment, but gets a new one only inside `poll`.
+        is asked last: its heartbeat thread may lose it at any moment.
+
+        And they are given out to the member only that the partitions were assigned to. A group that has
+        forgotten a member with a stable name takes it in as a new one, and librdkafka keeps its partitions
+        through that without a word (JoinGroup answered with UNKNOWN_MEMBER_ID, cooperative): others may have
+        worked on them meanwhile, and the new member's metadata would not fence the old one's outcomes.
         """
         metadata = self._consumer.consumer_group_metadata()
-        return metadata if self._consumer.memberid() else None
+        member = self._consumer.memberid()
+        self._forgotten = bool(self._held and member) and member != self._member
+        return metadata if member and not self._forgotten else None
 
     def lag(self, partition: int, next_offset: int | None) -> int | None:
         """Offsets from the first that is not committed to the partition's end; null while unknown.
@@ -182,13 +201,20 @@ class Source:
         """Leaves the group; the listener's ``revoked`` is called for what is still ours."""
         self._consumer.close()
 
-    def _look_for_orphans(self) -> None:
+    def _join_anew(self) -> None:
         """Leaves and joins again, which makes the group share everything out anew, where that is needed."""
-        if self._joined and self._orphans is not None and (orphans := self._orphans.found()):
-            log.warning("partitions %s of %s are with nobody: joining the group anew", sorted(orphans), self._topic)
+        if self._joined:
+            orphans = self._orphans.found() if self._orphans is not None else None
+            if self._forgotten:
+                log.warning("the group has forgotten this member and took it in as a new one: joining it anew")
+            elif orphans:
+                log.warning("partitions %s of %s are with nobody: joining the group anew", sorted(orphans), self._topic)
+            else:
+                return
             self._consumer.unsubscribe()  # leaves in earnest: only `close` keeps a stable name's place
             self._joined = False
-        elif not self._joined and self._join is not None and not self._consumer.assignment():
+        elif self._join is not None and not self._held:
+            self._forgotten = False
             self._join()
             self._joined = True
 

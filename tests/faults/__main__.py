@@ -1,0 +1,135 @@
+"""`make chaos`: the fault suite in its large form, and its table.
+
+python -m tests.faults                                     # everything: hours
+python -m tests.faults --scenario zombie --seeds 3
+python -m tests.faults --scenario kill,stop --events 2000 --write docs/chaos.md
+python -m tests.faults --break no-revoke                   # must turn red
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from consumer.signals import StopRequest
+from ops.local_kafka import LocalKafkaError
+from tests.faults.arena import Arena
+from tests.faults.breakages import RULES
+from tests.faults.process import DiedError
+from tests.faults.run import LARGE, Report, Run
+from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
+from tests.faults.table import Line, printed, write
+
+EXAMPLES = """examples:
+  python -m tests.faults --list
+  python -m tests.faults --scenario zombie,kill --seeds 3
+  python -m tests.faults --scenario kill --events 2000 --write docs/chaos.md
+  python -m tests.faults --break no-revoke      # a rule broken on purpose: the table must turn red
+
+exit codes: 0 all as it should be, 1 something is not, 130 interrupted"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is asked for, prints the table; 1 if anything in it is wrong."""
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    if options.list:
+        for scenario in SCENARIOS:
+            console.print(f"{scenario.name:32}{scenario.delivery:16}{scenario.instances} instances")
+        for name, rule in RULES.items():
+            console.print(f"--break {name:24}{rule.meaning}; found by {rule.found_by}")
+        return 0
+    scenarios = options.scenario or ([BY_NAME[RULES[options.broken].found_by]] if options.broken else SCENARIOS)
+    asked = StopRequest.on_signals()
+    lines: list[Line] = []
+    try:
+        with Arena() as arena:
+            for scenario in scenarios:
+                reports = _runs(arena, scenario, options, asked=asked, console=console)
+                if reports:
+                    lines.append(Line.of(reports))
+                if asked.is_set():
+                    break
+    except (LocalKafkaError, DiedError) as error:
+        console.print(str(error), markup=False)
+        return 1
+    console.print(printed(lines))
+    if options.write and lines:
+        write(options.write, lines)
+        console.print(f"written to {options.write}")
+    return 130 if asked.is_set() else int(any(line.bad for line in lines))
+
+
+def _runs(
+    arena: Arena, scenario: Scenario, options: argparse.Namespace, *, asked: StopRequest, console: Console
+) -> list[Report]:
+    reports = []
+    size = replace(LARGE, events=options.events, rate=options.rate)
+    for seed in range(1, options.seeds + 1):
+        with Progress(
+            TextColumn(f"{scenario.name}, seed {seed}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        ) as progress:
+            task = progress.add_task("", total=size.events)
+
+            def tell(published: int, seen: int, progress: Progress = progress, task: TaskID = task) -> None:
+                progress.update(task, completed=seen)
+
+            run = Run(arena, scenario, size, seed=seed, broken=options.broken, asked=asked, tell=tell)
+            report = run.execute()
+        if asked.is_set():
+            break  # an interrupted run has not published everything: its counts mean nothing
+        console.print(report.told(), style="red" if report.bad else "", markup=False)
+        if report.bad and not options.broken:
+            console.print(report.logs, markup=False)
+        reports.append(report)
+    return reports
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description="Real processes on three brokers, and everything that goes wrong; counts what came of it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--scenario", type=_scenarios, metavar="NAME,…", help="which (default: all)")
+    parser.add_argument(
+        "--events", type=_positive, default=LARGE.events, metavar="N", help="each (default: %(default)s)"
+    )
+    parser.add_argument("--rate", type=_positive, default=int(LARGE.rate), metavar="N", help="events a second, at most")
+    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="runs of each, with other dice")
+    parser.add_argument(
+        "--break", dest="broken", choices=sorted(RULES), help="a rule of the service, broken on purpose"
+    )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="a Markdown file whose table gets these lines")
+    parser.add_argument("--list", action="store_true", help="the scenarios and the rules")
+    return parser
+
+
+def _scenarios(text: str) -> list[Scenario]:
+    names = text.split(",")
+    for name in names:
+        if name not in BY_NAME:
+            raise argparse.ArgumentTypeError(f"{name!r} is no scenario: --list shows them")
+    return [BY_NAME[name] for name in names]
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

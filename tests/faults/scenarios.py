@@ -1,0 +1,157 @@
+"""What goes wrong, a scenario a line.
+
+The small form (`make test`) runs those that are not ``large_only``; `make chaos` runs them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tests.faults.faults import (
+    Fault,
+    both,
+    bounce_broker,
+    calm,
+    cut,
+    fate,
+    freeze,
+    join_and_leave,
+    kill_and_start,
+    kill_broker,
+    pause_broker,
+    stop_and_start,
+)
+from tests.faults.proxy import Cut
+
+SHORT = {"KAFKA_SESSION_TIMEOUT_MS": "3000", "KAFKA_PRODUCER_TRANSACTION_TIMEOUT_MS": "5000"}
+"""Sessions and transactions that end soon, where the time itself is not what is measured."""
+
+PROTOCOLS: Mapping[str, Mapping[str, str]] = {
+    "cooperative": {},
+    "range": {"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "range"},
+    "consumer": {"KAFKA_GROUP_PROTOCOL": "consumer"},
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One line of the table.
+
+    Attributes:
+        name: as on the command line.
+        faults: done in turn, again and again as long as events are published.
+        instances: how many there are from the start.
+        stable: each has an INSTANCE_ID.
+        die_at: the first instance kills itself at this point of `tests.faults.fate`, life after life.
+        passages: the least and most passages of the point before it does.
+        options: for every instance, see `tests.faults.instance`.
+        proxied: whose way to the brokers leads through the proxy.
+        settings: more environment variables.
+        bounds: measured times that must not be passed, in seconds.
+        hurts_brokers: no other run may stand on the same brokers meanwhile.
+        large_only: too long for `make test`.
+    """
+
+    name: str
+    faults: tuple[Fault, ...]
+    instances: int = 2
+    stable: bool = True
+    delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
+    die_at: str = ""
+    passages: tuple[int, int] = (1, 15)
+    options: tuple[str, ...] = ()
+    proxied: Literal["none", "first", "all"] = "none"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    hurts_brokers: bool = False
+    large_only: bool = False
+
+
+def under(protocol: str, scenario: Scenario, *, large_only: bool = True) -> Scenario:
+    """The same under another group protocol."""
+    settings = {**scenario.settings, **PROTOCOLS[protocol]}
+    if protocol == "consumer":  # there the broker decides, and the client refuses to be told
+        settings.pop("KAFKA_SESSION_TIMEOUT_MS", None)
+    return replace(scenario, name=f"{scenario.name}-{protocol}", settings=settings, large_only=large_only)
+
+
+def at_least_once(scenario: Scenario) -> Scenario:
+    """The same with the cheaper promise."""
+    return replace(scenario, name=f"{scenario.name}-alo", delivery="at-least-once", bounds={})
+
+
+def die(point: str, most: int) -> Scenario:
+    """SIGKILL at a named point."""
+    return Scenario(f"kill-{point}", (fate,), die_at=point, passages=(max(1, most // 4), most), settings=SHORT)
+
+
+def brokers(
+    name: str, fault: Fault, *, proxied: Literal["none", "first"] = "none", large_only: bool = False
+) -> Scenario:
+    """A fault of the brokers."""
+    return Scenario(name, (fault,), proxied=proxied, settings=SHORT, hurts_brokers=True, large_only=large_only)
+
+
+STOP = Scenario("stop", (stop_and_start,))
+KILL = Scenario("kill", (kill_and_start,))
+ZOMBIE = Scenario("zombie", (freeze(5.5),), stable=False, settings=SHORT)
+CHURN = Scenario("joins-and-leaves", (join_and_leave,), stable=False, settings=SHORT)
+ABORTS = Scenario("aborts", (calm, kill_and_start), options=("--abort-every", "3"), settings=SHORT)
+BROKER_KILL = brokers("broker-kill", kill_broker())
+CUT_ONE = Scenario("cut-one", (cut(Cut.HELD, 5.0),), stable=False, proxied="first", settings=SHORT)
+
+SCENARIOS: tuple[Scenario, ...] = (
+    # How soon it is back, with the service's own defaults.
+    Scenario("back-stable", (kill_and_start,), instances=1, bounds={"ready to outcome": 2.0}),
+    Scenario("back-made-up", (kill_and_start,), instances=1, stable=False, bounds={"end to outcome": 12.0}),
+    Scenario("planned", (join_and_leave,), stable=False, bounds={"join: silence": 1.0, "leave: silence": 1.0}),
+    # Instances.
+    STOP,
+    KILL,
+    die("after-poll", 20),
+    die("after-fetch", 60),
+    die("after-predict", 20),
+    die("after-produce", 60),
+    die("after-send-offsets", 15),
+    die("during-commit", 15),
+    die("after-commit", 15),
+    ZOMBIE,
+    replace(die("after-revoke", 1), name="kill-during-rebalance"),
+    replace(ZOMBIE, name="zombie-stable", stable=True),
+    CHURN,
+    # Transactions.
+    ABORTS,
+    Scenario("lost-answers", (calm,), options=("--lose-answer-every", "4"), settings=SHORT),
+    # Brokers.
+    BROKER_KILL,
+    brokers("broker-bounce", bounce_broker("leader")),
+    brokers("broker-pause", pause_broker(4.0), large_only=True),
+    brokers("group-coordinator-kill", kill_broker("group coordinator")),
+    brokers("transaction-coordinator-kill", kill_broker("transaction coordinator")),
+    # The network.
+    Scenario("cut-all", (cut(Cut.HELD, 5.0), cut(Cut.CLOSED, 2.0)), proxied="all", settings=SHORT),
+    CUT_ONE,
+    Scenario("cut-answers", (cut(Cut.ANSWERS_HELD, 4.0),), proxied="all", settings=SHORT),
+    # Two at once.
+    brokers("broker-kill-and-kill", both(kill_broker(), kill_and_start)),
+    Scenario("zombie-and-churn", (both(freeze(5.0), join_and_leave),), settings=SHORT, large_only=True),
+    brokers("broker-bounce-and-cut", both(bounce_broker(), cut(Cut.HELD, 4.0)), proxied="first", large_only=True),
+    # The other group protocols.
+    under("range", CHURN, large_only=False),
+    under("consumer", CHURN, large_only=False),
+    under("consumer", KILL, large_only=False),
+    under("range", ZOMBIE),
+    under("consumer", replace(ZOMBIE, faults=(freeze(12.0),))),
+    under("range", KILL),
+    under("consumer", CUT_ONE),
+    # The cheaper promise.
+    at_least_once(replace(die("after-flush", 10), name="kill-after-flush")),
+    at_least_once(KILL),
+    at_least_once(CHURN),
+    at_least_once(replace(ZOMBIE, large_only=True)),
+    at_least_once(replace(BROKER_KILL, large_only=True)),
+)
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

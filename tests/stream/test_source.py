@@ -1,0 +1,119 @@
+"""Who a member is to the group: its outcomes are fenced by the identity that its partitions were assigned to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from consumer.stream.source import Source
+
+Callback = Callable[[Any, list[TopicPartition]], None]
+
+
+class Group:
+    """A consumer whose group does what a test tells it to."""
+
+    def __init__(self) -> None:
+        self.member = "first"
+        self.subscriptions = 0
+        self.callbacks: dict[str, Callback] = {}
+        self.news: list[tuple[str, list[int]]] = []
+
+    def subscribe(self, topics: list[str], **callbacks: Callback) -> None:
+        self.subscriptions += 1
+        self.callbacks = callbacks
+
+    def unsubscribe(self) -> None:
+        self.subscriptions -= 1
+        self.news.append(("on_revoke", [0, 1]))
+
+    def poll(self, timeout_s: float) -> None:
+        for name, partitions in self.news:
+            self.callbacks[name](self, [TopicPartition("t", one) for one in partitions])
+        self.news.clear()
+
+    def memberid(self) -> str:
+        return self.member
+
+    def consumer_group_metadata(self) -> str:
+        return f"metadata of {self.member}"
+
+
+class Told:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[int]]] = []
+
+    def assigned(self, partitions: list[int]) -> None:
+        self.calls.append(("assigned", partitions))
+
+    def revoked(self, partitions: list[int]) -> None:
+        self.calls.append(("revoked", partitions))
+
+    def lost(self, partitions: list[int]) -> None:
+        self.calls.append(("lost", partitions))
+
+
+@pytest.fixture
+def group() -> Group:
+    return Group()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def source(group: Group, told: Told) -> Source:
+    made = Source(group, "t")
+    made.subscribe(told)
+    group.news.append(("on_assign", [0, 1]))
+    made.poll(1, 0.0)
+    return made
+
+
+def test_the_member_that_the_partitions_were_assigned_to_may_publish(source: Source) -> None:
+    assert source.group_metadata() == "metadata of first"
+
+
+def test_a_member_without_an_id_publishes_nothing(source: Source, group: Group) -> None:
+    group.member = ""
+    assert source.group_metadata() is None
+
+
+def test_a_new_identity_does_not_publish_what_the_old_one_was_given_and_joins_anew(
+    source: Source, group: Group, told: Told
+) -> None:
+    group.member = "second"  # and not a word: its partitions are neither lost nor revoked
+    assert source.group_metadata() is None
+    source.poll(1, 0.0)
+    assert group.subscriptions == 0
+    assert told.calls[-1] == ("revoked", [0, 1])
+    assert source.group_metadata() == "metadata of second"  # it holds nothing that it could publish
+    source.poll(1, 0.0)
+    assert group.subscriptions == 1
+    group.news.append(("on_assign", [0]))
+    source.poll(1, 0.0)
+    assert told.calls[-1] == ("assigned", [0])
+    assert source.group_metadata() == "metadata of second"
+    source.poll(1, 0.0)
+    assert group.subscriptions == 1
+
+
+@pytest.mark.parametrize("how", ["on_revoke", "on_lost"])
+def test_after_everything_was_given_up_a_new_identity_is_the_usual_thing(
+    source: Source, group: Group, how: str
+) -> None:
+    group.news += [(how, [0, 1])]
+    source.poll(1, 0.0)
+    group.member = "second"
+    group.news += [("on_assign", [1])]
+    source.poll(1, 0.0)
+    assert source.group_metadata() == "metadata of second"
+    source.poll(1, 0.0)
+    assert group.subscriptions == 1
