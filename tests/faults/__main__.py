@@ -21,8 +21,10 @@ from consumer.signals import StopRequest
 from ops.local_kafka import LocalKafkaError
 from tests.faults.arena import Arena
 from tests.faults.breakages import RULES
+from tests.faults.feed import LARGE
 from tests.faults.process import DiedError
-from tests.faults.run import LARGE, Report, Run
+from tests.faults.report import Report
+from tests.faults.run import Run
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.faults.table import Line, printed, write
 

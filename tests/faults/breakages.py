@@ -133,7 +133,7 @@ def commit_instead_of_abort() -> None:
 
 RULES = {
     "newest-offset": Rule("commit the newest finished offset", newest_offset, "kill-after-produce"),
-    "no-transactions": Rule("transactions off, counted as exactly-once", no_transactions, "kill-after-produce"),
+    "no-transactions": Rule("transactions off, counted as exactly-once", no_transactions, "kill-after-send-offsets"),
     "no-revoke": Rule("the revoke handler removed", no_revoke_handler, "joins-and-leaves"),
     "stale-metadata": Rule("group metadata read once", stale_metadata, "joins-and-leaves"),
     "no-fencing": Rule("group metadata that fence nobody", no_fencing, "zombie"),

@@ -31,8 +31,7 @@ POINTS = {
     "after-fetch": "a picture is here",
     "after-predict": "the model has answered",
     "after-produce": "an outcome is handed to the producer",
-    "after-flush": "outcomes are acknowledged, their offsets not committed (at-least-once)",
-    "after-send-offsets": "offsets are in the transaction, which is open",
+    "after-send-offsets": "outcomes and offsets are in the open transaction; at-least-once: outcomes are acknowledged",
     "during-commit": "the commit is on its way, its answer is not here",
     "after-commit": "the commit is answered, the service does not know yet",
 }
@@ -134,7 +133,7 @@ class Fate:
 
             def flush(self, timeout: float = -1) -> int:
                 left: int = super().flush(timeout)
-                fate.pass_by("after-flush")
+                fate.pass_by("after-send-offsets")  # without transactions nothing is sent there
                 return left
 
             def send_offsets_to_transaction(self, *arguments: Any) -> None:

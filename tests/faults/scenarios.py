@@ -125,7 +125,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ABORTS,
     Scenario("lost-answers", (calm,), options=("--lose-answer-every", "4"), settings=SHORT),
     # Brokers.
-    BROKER_KILL,
+    replace(BROKER_KILL, large_only=True),
     brokers("broker-bounce", bounce_broker("leader")),
     brokers("broker-pause", pause_broker(4.0), large_only=True),
     brokers("group-coordinator-kill", kill_broker("group coordinator")),
@@ -147,7 +147,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     under("range", KILL),
     under("consumer", CUT_ONE),
     # The cheaper promise.
-    at_least_once(replace(die("after-flush", 10), name="kill-after-flush")),
+    at_least_once(die("after-send-offsets", 10)),
     at_least_once(KILL),
     at_least_once(CHURN),
     at_least_once(replace(ZOMBIE, large_only=True)),

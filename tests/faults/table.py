@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tests.faults.run import Report
+from tests.faults.report import Report
 
 COLUMNS = (
     "scenario",

@@ -10,7 +10,9 @@ import pytest
 from ops.local_kafka import jars
 from tests.faults.arena import Arena
 from tests.faults.breakages import RULES
-from tests.faults.run import SMALL, Report, Run, Size
+from tests.faults.feed import SMALL, Size
+from tests.faults.report import Report
+from tests.faults.run import Run
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.faults.together import Together
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
-from tests.faults.run import Report
+from tests.faults.report import Report
 from tests.faults.scenarios import Scenario
 
 LANES = 3

@@ -1,0 +1,88 @@
+"""The table of `make chaos`, and how its command answers what it cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.__main__ import main
+from tests.faults.breakages import RULES
+from tests.faults.report import Report
+from tests.faults.scenarios import BY_NAME, SCENARIOS
+from tests.faults.table import Line, write
+from tests.faults.tally import Counts
+
+GOOD = Counts(0, 0, 0, 0, 0, 0, silence_s=1.25)
+
+
+def report(name: str, counts: Counts, measures: dict[str, list[float]] | None = None) -> Report:
+    return Report(
+        BY_NAME[name],
+        seed=1,
+        events=20_000,
+        counts=counts,
+        aborted=7,
+        faults=3,
+        crashes=[],
+        measures=measures or {},
+        seconds=60.0,
+    )
+
+
+def test_a_line_adds_its_runs_up_and_shows_the_longest_silence() -> None:
+    longer = Counts(0, 0, 0, 0, 0, 0, silence_s=9.0)
+    line = Line.of([report("kill", GOOD), report("kill", longer)])
+    assert line.cells == ("kill", "2", "40 000", "6", "0", "0", "0", "0", "0", "0", "14", "9.0 s")
+    assert not line.bad
+
+
+def test_what_is_doubled_is_bad_unless_the_promise_allows_it() -> None:
+    doubled = Counts(0, 5, 0, 0, 0, 0, silence_s=0.0)
+    assert Line.of([report("kill", doubled)]).bad
+    assert not Line.of([report("kill-alo", doubled)]).bad
+
+
+def test_a_time_above_its_bound_is_bad_and_so_is_one_that_was_not_measured() -> None:
+    assert not report("back-stable", GOOD, {"ready to outcome": [0.4, 1.9]}).bad
+    assert report("back-stable", GOOD, {"ready to outcome": [0.4, 2.1]}).bad
+    assert report("back-stable", GOOD).bad
+
+
+def test_an_instance_that_ended_by_a_bug_is_bad() -> None:
+    crashed = report("kill", GOOD)
+    crashed.crashes.append(1)
+    assert crashed.bad == {"unexpected ends": 1}
+
+
+def test_a_line_takes_the_place_of_its_former_self_and_leaves_the_text_around_it(tmp_path: Path) -> None:
+    page = tmp_path / "chaos.md"
+    page.write_text("before\n<!-- chaos -->\n<!-- /chaos -->\nafter\n", "utf-8")
+    write(page, [Line.of([report("kill", GOOD)]), Line.of([report("stop", GOOD)])])
+    write(page, [Line.of([report("kill", GOOD), report("kill", GOOD)])])
+    lines = page.read_text("utf-8").splitlines()
+    assert lines[0] == "before"
+    assert lines[-1] == "after"
+    assert [line.split("|")[1:3] for line in lines[4:-2]] == [[" kill ", " 2 "], [" stop ", " 1 "]]
+
+
+def test_each_scenario_has_a_name_of_its_own_and_each_rule_one_that_finds_it() -> None:
+    assert len(BY_NAME) == len(SCENARIOS)
+    assert {rule.found_by for rule in RULES.values()} <= set(BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--scenario", "kil"], "'kil' is no scenario: --list shows them"),
+        (["--events", "0"], "'0' is not a whole number from 1 up"),
+        (["--break", "everything"], "invalid choice: 'everything'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
