@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ops.local_kafka import LocalKafka, LocalKafkaError, jars, topics
+from ops.local_kafka.properties import SideDoor, broker_properties
 
 pytestmark = [
     pytest.mark.kafka,
@@ -144,3 +145,11 @@ def test_the_command_refuses_what_it_cannot_do(arguments: list[str]) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert arguments[0] in done.stderr
+
+
+def test_a_side_door_is_a_second_listener_that_names_another_address(tmp_path: Path) -> None:
+    side = SideDoor(listens_at="127.0.0.1:3", told="127.0.0.1:4")
+    properties = broker_properties(1, "127.0.0.1:1", {1: "127.0.0.1:2"}, tmp_path, side)
+    assert properties["listeners"] == "CLIENTS://127.0.0.1:1,SIDE://127.0.0.1:3,CONTROLLER://127.0.0.1:2"
+    assert properties["advertised.listeners"] == "CLIENTS://127.0.0.1:1,SIDE://127.0.0.1:4"
+    assert properties["inter.broker.listener.name"] == "CLIENTS"
