@@ -10,31 +10,38 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from consumer.signals import StopRequest
 from ops.local_kafka import LocalKafkaError
+from tests.faults import proof
 from tests.faults.arena import Arena
 from tests.faults.breakages import RULES
 from tests.faults.feed import LARGE
 from tests.faults.process import DiedError
+from tests.faults.proof import TRIES, Proof, prove
 from tests.faults.report import Report
 from tests.faults.run import Run
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
-from tests.faults.table import Line, printed, write
+from tests.faults.table import COLUMNS, Line, printed, write
 
 EXAMPLES = """examples:
   python -m tests.faults --list
   python -m tests.faults --scenario zombie,kill --seeds 3
   python -m tests.faults --scenario kill --events 2000 --write docs/chaos.md
-  python -m tests.faults --break no-revoke      # a rule broken on purpose: the table must turn red
+  python -m tests.faults --break no-revoke      # a rule broken on purpose: its scenario must turn red
+  python -m tests.faults --break all --write docs/chaos.md
 
 exit codes: 0 all as it should be, 1 something is not, 130 interrupted"""
+
+INTERRUPTED = 130
+"""As a shell says of a program that Ctrl-C ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,25 +54,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, rule in RULES.items():
             console.print(f"--break {name:24}{rule.meaning}; found by {rule.found_by}")
         return 0
-    scenarios = options.scenario or ([BY_NAME[RULES[options.broken].found_by]] if options.broken else SCENARIOS)
     asked = StopRequest.on_signals()
-    lines: list[Line] = []
     try:
         with Arena() as arena:
-            for scenario in scenarios:
-                reports = _runs(arena, scenario, options, asked=asked, console=console)
-                if reports:
-                    lines.append(Line.of(reports))
-                if asked.is_set():
-                    break
+            if options.broken:
+                return _prove(arena, options, asked, console)
+            return _survive(arena, options, asked, console)
     except (LocalKafkaError, DiedError) as error:
         console.print(str(error), markup=False)
         return 1
-    console.print(printed(lines))
-    if options.write and lines:
-        write(options.write, lines)
-        console.print(f"written to {options.write}")
-    return 130 if asked.is_set() else int(any(line.bad for line in lines))
+
+
+def _survive(arena: Arena, options: argparse.Namespace, asked: StopRequest, console: Console) -> int:
+    lines: list[Line] = []
+    for scenario in options.scenario or SCENARIOS:
+        reports = _runs(arena, scenario, options, asked=asked, console=console)
+        if reports:
+            lines.append(Line.of(reports))
+            if options.write:
+                write(options.write, "chaos", COLUMNS, [lines[-1].cells])
+        if asked.is_set():
+            break
+    console.print(printed(COLUMNS, [(line.cells, line.bad) for line in lines]))
+    return INTERRUPTED if asked.is_set() else int(any(line.bad for line in lines))
+
+
+def _prove(arena: Arena, options: argparse.Namespace, asked: StopRequest, console: Console) -> int:
+    proofs: list[Proof] = []
+    for rule in sorted(RULES) if options.broken == "all" else [options.broken]:
+        with _bar(console, f"{rule} broken", TRIES[-1]) as tell:
+            proofs.append(prove(arena, rule, asked=asked, tell=tell))
+        if asked.is_set():
+            return INTERRUPTED
+        console.print(*proofs[-1].cells[:1], *proofs[-1].cells[2:], sep="; ", markup=False)
+        if options.write:
+            write(options.write, "rules", proof.COLUMNS, [proofs[-1].cells])
+    console.print(printed(proof.COLUMNS, [(one.cells, not one.found) for one in proofs]))
+    return int(not all(one.found for one in proofs))
+
+
+@contextmanager
+def _bar(console: Console, name: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal for as long as the block lasts; gives what a run tells how far it is."""
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda published, seen: progress.update(task, completed=seen)
 
 
 def _runs(
@@ -74,25 +108,12 @@ def _runs(
     reports = []
     size = replace(LARGE, events=options.events, rate=options.rate)
     for seed in range(1, options.seeds + 1):
-        with Progress(
-            TextColumn(f"{scenario.name}, seed {seed}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        ) as progress:
-            task = progress.add_task("", total=size.events)
-
-            def tell(published: int, seen: int, progress: Progress = progress, task: TaskID = task) -> None:
-                progress.update(task, completed=seen)
-
-            run = Run(arena, scenario, size, seed=seed, broken=options.broken, asked=asked, tell=tell)
-            report = run.execute()
+        with _bar(console, f"{scenario.name}, seed {seed}", size.events) as tell:
+            report = Run(arena, scenario, size, seed=seed, asked=asked, tell=tell).execute()
         if asked.is_set():
             break  # an interrupted run has not published everything: its counts mean nothing
         console.print(report.told(), style="red" if report.bad else "", markup=False)
-        if report.bad and not options.broken:
+        if report.bad:
             console.print(report.logs, markup=False)
         reports.append(report)
     return reports

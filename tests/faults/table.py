@@ -24,7 +24,6 @@ COLUMNS = (
     "aborted records",
     "longest silence",
 )
-BEGIN, END = "<!-- chaos -->", "<!-- /chaos -->"
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,28 @@ class Line:
         return cls(cells, any(report.bad for report in reports))
 
 
-def printed(lines: Sequence[Line]) -> Table:
-    """For the terminal."""
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    for line in lines:
-        table.add_row(*line.cells, style="red" if line.bad else "")
+def printed(columns: Sequence[str], lines: Sequence[tuple[Sequence[str], bool]]) -> Table:
+    """For the terminal: cells, and whether they are bad news."""
+    table = Table(*columns, box=None, pad_edge=False)
+    for cells, bad in lines:
+        table.add_row(*cells, style="red" if bad else "")
     return table
 
 
-def write(path: Path, lines: Sequence[Line]) -> None:
-    """Puts the lines into the file's table, each in place of the one of the same name, new ones at its end."""
-    text = path.read_text("utf-8") if path.exists() else f"# Chaos\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    table, _, after = rest.partition(END)
+def write(path: Path, mark: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Puts lines into the table between ``<!-- mark -->`` and its end, each in place of the one with its first cell.
+
+    New ones come at the table's end; a file that has no such table gets one at its own.
+    """
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    text = path.read_text("utf-8") if path.exists() else ""
+    before, found, rest = text.partition(begin)
+    table, _, after = rest.partition(end) if found else ("", "", "\n")
     rows = {row.split("|")[1].strip(): row for row in table.strip().splitlines()[2:]}
-    rows |= {line.cells[0]: _row(line.cells) for line in lines}
-    head = [_row(COLUMNS), _row(["---", *["---:"] * (len(COLUMNS) - 1)])]
-    path.write_text(before + BEGIN + "\n" + "\n".join([*head, *rows.values()]) + "\n" + END + after, "utf-8")
+    rows |= {line[0]: _row(line) for line in lines}
+    numbers = [all(cell[:1].isdigit() for cell in column) for column in zip(*lines, strict=True)]
+    head = [_row(columns), _row(["---:" if number else "---" for number in numbers])]
+    path.write_text(before + begin + "\n" + "\n".join([*head, *rows.values()]) + "\n" + end + after, "utf-8")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 from ops.local_kafka import jars
 from tests.faults.arena import Arena
-from tests.faults.breakages import RULES
-from tests.faults.feed import SMALL, Size
+from tests.faults.feed import SMALL
+from tests.faults.proof import prove
 from tests.faults.report import Report
 from tests.faults.run import Run
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
@@ -57,5 +57,4 @@ def test_every_event_has_one_outcome_in_order_through(together: Together, name: 
 @pytest.mark.parametrize("rule", QUICKLY_BROKEN)
 def test_a_broken_rule_turns_its_scenario_red(arena: Arena, together: Together, rule: str) -> None:
     together.close()  # nothing else may make it red
-    scenario = BY_NAME[RULES[rule].found_by]
-    assert Run(arena, scenario, Size(300, 200.0, 10.0), broken=rule).execute().bad
+    assert prove(arena, rule).found

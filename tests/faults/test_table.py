@@ -10,7 +10,7 @@ from tests.faults.__main__ import main
 from tests.faults.breakages import RULES
 from tests.faults.report import Report
 from tests.faults.scenarios import BY_NAME, SCENARIOS
-from tests.faults.table import Line, write
+from tests.faults.table import COLUMNS, Line, write
 from tests.faults.tally import Counts
 
 GOOD = Counts(0, 0, 0, 0, 0, 0, silence_s=1.25)
@@ -58,8 +58,8 @@ def test_an_instance_that_ended_by_a_bug_is_bad() -> None:
 def test_a_line_takes_the_place_of_its_former_self_and_leaves_the_text_around_it(tmp_path: Path) -> None:
     page = tmp_path / "chaos.md"
     page.write_text("before\n<!-- chaos -->\n<!-- /chaos -->\nafter\n", "utf-8")
-    write(page, [Line.of([report("kill", GOOD)]), Line.of([report("stop", GOOD)])])
-    write(page, [Line.of([report("kill", GOOD), report("kill", GOOD)])])
+    write(page, "chaos", COLUMNS, [Line.of([report("kill", GOOD)]).cells, Line.of([report("stop", GOOD)]).cells])
+    write(page, "chaos", COLUMNS, [Line.of([report("kill", GOOD), report("kill", GOOD)]).cells])
     lines = page.read_text("utf-8").splitlines()
     assert lines[0] == "before"
     assert lines[-1] == "after"
