@@ -86,7 +86,7 @@ def _prove(arena: Arena, options: argparse.Namespace, asked: StopRequest, consol
             proofs.append(prove(arena, rule, asked=asked, tell=tell))
         if asked.is_set():
             return INTERRUPTED
-        console.print(*proofs[-1].cells[:1], *proofs[-1].cells[2:], sep="; ", markup=False)
+        console.print(*proofs[-1].cells[:1], *proofs[-1].cells[2:], sep="; ", markup=False, soft_wrap=True)
         if options.write:
             write(options.write, "rules", proof.COLUMNS, [proofs[-1].cells])
     console.print(printed(proof.COLUMNS, [(one.cells, not one.found) for one in proofs]))
@@ -112,9 +112,9 @@ def _runs(
             report = Run(arena, scenario, size, seed=seed, asked=asked, tell=tell).execute()
         if asked.is_set():
             break  # an interrupted run has not published everything: its counts mean nothing
-        console.print(report.told(), style="red" if report.bad else "", markup=False)
+        console.print(report.told(), style="red" if report.bad else "", markup=False, soft_wrap=True)
         if report.bad:
-            console.print(report.logs, markup=False)
+            console.print(report.logs, markup=False, soft_wrap=True)
         reports.append(report)
     return reports
 

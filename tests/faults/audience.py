@@ -64,9 +64,9 @@ class Audience:
         """When the first outcome after a time arrived (monotonic seconds)."""
         return min((one.arrived for one in list(self._outcomes) if one.arrived > moment), default=None)
 
-    def silence_since(self, feed: Feed, moment: float) -> float:
-        """The longest silence of any partition that ended after a time (monotonic seconds)."""
-        return max(silences(list(feed.events), list(self._outcomes), since=moment).values(), default=0.0)
+    def silence(self, feed: Feed, during: tuple[float, float]) -> float:
+        """The longest silence of any partition that falls into a time, see `silences`; to be asked at the end."""
+        return max(silences(feed.events, self._outcomes, during).values(), default=0.0)
 
     def leave(self) -> None:
         """Looks on no longer."""

@@ -137,7 +137,7 @@ RULES = {
     "no-revoke": Rule("the revoke handler removed", no_revoke_handler, "joins-and-leaves"),
     "stale-metadata": Rule("group metadata read once", stale_metadata, "joins-and-leaves"),
     "no-fencing": Rule("group metadata that fence nobody", no_fencing, "zombie"),
-    "any-identity": Rule("metadata of a member that the group took in anew", any_identity, "cut-all"),
+    "any-identity": Rule("metadata of a member that the group took in anew", any_identity, "cut-while-joining"),
     "no-orphans": Rule("partitions with nobody go unnoticed", no_look_for_orphans, "kill-during-rebalance"),
     "unknown-is-failure": Rule("a commit of unknown result taken for a failure", unknown_is_failure, "lost-answers"),
     "commit-aborted": Rule("an abort that commits", commit_instead_of_abort, "aborts"),

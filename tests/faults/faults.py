@@ -65,10 +65,7 @@ def freeze(seconds: float) -> Fault:
 
 def join_and_leave(run: Run) -> None:
     """One instance more, for a while."""
-    if len(run.instances) == run.scenario.instances:
-        run.instances.append(run.new_instance())
-        run.down.add(run.instances[-1])
-    more = run.instances[-1]
+    more = _one_more(run)
     began = time.monotonic()
     run.start(more)
     _quiet(run, began, "join")
@@ -78,10 +75,31 @@ def join_and_leave(run: Run) -> None:
     _quiet(run, began, "leave")
 
 
+def join_in_a_cut(run: Run) -> None:
+    """One instance more, and the network held while the group makes room for it, past the sessions of all."""
+    more = _one_more(run)
+    run.start(more, wait=False)
+    run.pause(run.random.uniform(0.8, 2.2))  # it is up after 0.7 s or so, and a rebalance takes one or two
+    run.arena.proxy.cut(Cut.HELD)
+    run.pause(5.0)
+    run.arena.proxy.heal()
+    more.wait_until_ready(run.asked)
+    run.down.add(more)
+    more.stop()
+
+
+def _one_more(run: Run) -> Process:
+    """The instance that comes and goes: those that are there from the start stay."""
+    if len(run.instances) == run.scenario.instances:
+        run.instances.append(run.new_instance())
+        run.down.add(run.instances[-1])
+    return run.instances[-1]
+
+
 def _quiet(run: Run, began: float, name: str) -> None:
-    """Lets a rebalance have its effect, and notes the longest silence that a partition had with it."""
-    run.pause(1.5)
-    run.measures[f"{name}: silence"].append(run.silence_since(began))
+    """Lets a rebalance have its effect, and marks the time for the longest silence that a partition had with it."""
+    run.pause(2.5)
+    run.mark(f"{name}: silence", began)
 
 
 def _bring_back(run: Run, instance: Process, began: float) -> None:

@@ -67,6 +67,7 @@ class Run:
         self._journal = self._folder / "aborted.jsonl"
         self._topics = {name: f"{name}-{self.group}" for name in ("in", "out", "dead")}
         self._crashes: list[int] = []
+        self._marks: list[tuple[str, float, float]] = []
         self._supervising = threading.Lock()
 
     # ── the run ──────────────────────────────────────────────────────────────────────────────────
@@ -82,6 +83,8 @@ class Run:
         try:
             faults = self._go()
             self._audience.leave()
+            for name, *during in self._marks:
+                self.measures[name].append(self._audience.silence(self._feed, (during[0], during[1])))
             counts, aborted = self._audience.count(self._feed, self._journal)
         finally:
             self._give_back()
@@ -172,9 +175,9 @@ class Run:
         self.wait(lambda: self._audience.first_after(moment) is not None, self.size.stall_s)
         return self._audience.first_after(moment) or float("inf")
 
-    def silence_since(self, moment: float) -> float:
-        """The longest silence of any partition that ended after a time (monotonic seconds)."""
-        return self._audience.silence_since(self._feed, moment)
+    def mark(self, name: str, began: float) -> None:
+        """From ``began`` (monotonic seconds) till now: the longest silence in it goes into the measures at the end."""
+        self._marks.append((name, began, time.monotonic()))
 
     def running(self) -> list[Process]:
         """The instances that nobody holds down."""

@@ -18,6 +18,7 @@ from tests.faults.faults import (
     fate,
     freeze,
     join_and_leave,
+    join_in_a_cut,
     kill_and_start,
     kill_broker,
     pause_broker,
@@ -133,6 +134,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     # The network.
     Scenario("cut-all", (cut(Cut.HELD, 5.0), cut(Cut.CLOSED, 2.0)), proxied="all", settings=SHORT),
     CUT_ONE,
+    Scenario("cut-while-joining", (join_in_a_cut,), proxied="all", settings=SHORT),
     Scenario("cut-answers", (cut(Cut.ANSWERS_HELD, 4.0),), proxied="all", settings=SHORT),
     # Two at once.
     brokers("broker-kill-and-kill", both(kill_broker(), kill_and_start)),

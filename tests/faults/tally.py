@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -145,11 +146,13 @@ def evidence(events: Iterable[Event], outcomes: Iterable[Seen], letters: Iterabl
     return lines[:most]
 
 
-def silences(events: Iterable[Event], live: Iterable[Seen], since: float | None = None) -> dict[int, float]:
+def silences(
+    events: Iterable[Event], live: Iterable[Seen], during: tuple[float, float] = (-math.inf, math.inf)
+) -> dict[int, float]:
     """Input partition → the longest time, in seconds, that it had a readable event waiting and gave no outcome.
 
-    Without ``since`` (monotonic seconds) the time before a partition's first outcome does not count, since the
-    instances begin in it; with it, only what ended after it counts.
+    Only what falls into ``during`` (monotonic seconds), at least in part, counts; and never the time before a
+    partition's first outcome, since the instances begin in it.
     """
     arrived: dict[int, float] = {}
     for one in live:
@@ -160,10 +163,9 @@ def silences(events: Iterable[Event], live: Iterable[Seen], since: float | None 
             ends[event.partition].append((arrived[event.number], event.at))
     longest = {}
     for partition, of in ends.items():
-        gaps = [
-            now - max(before, at) for (before, _), (now, at) in pairwise(sorted(of)) if since is None or now > since
-        ]
-        longest[partition] = max(gaps, default=0.0)
+        gaps = [(max(before, at), now) for (before, _), (now, at) in pairwise(sorted(of))]
+        inside = [end - start for start, end in gaps if start < during[1] and end > during[0]]
+        longest[partition] = max(inside, default=0.0)
     return longest
 
 

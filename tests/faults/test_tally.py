@@ -73,4 +73,5 @@ def test_silence_is_the_time_that_an_event_waited_while_its_partition_gave_nothi
     late = [replace(one, arrived=one.arrived + 7 * (one.number >= 3)) for one in OUTCOMES]
     # Event 3 was there from 3.0 and came at 10.1; event 4 came a second later.
     assert silences(EVENTS, late) == {0: pytest.approx(7.1)}
-    assert silences(EVENTS, late, since=10.5) == {0: pytest.approx(1.0)}
+    assert silences(EVENTS, late, during=(10.5, 20.0)) == {0: pytest.approx(1.0)}
+    assert silences(EVENTS, late, during=(2.0, 2.5)) == {0: 0.0}
