@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from consumer.events import Failure
 from consumer.logs.masking import mask_url, printable
+from consumer.logs.sparing import Sparing
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +26,6 @@ MOST: Final = 200
 
 SHORT: Final = 200
 """Characters that are kept of a URL, a message and an event's id: with them a failure takes under 3 kB."""
-
-LINES: Final = 10
-WINDOW_S: Final = 10.0
-"""Failures that get a line of their own in a window; the others of it are counted in one line at its end. A
-topic that is all failures writes about 30 MB of log a day, whatever its speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,44 +82,26 @@ class FailedEvent:
 
 
 class RecentFailures:
-    """Keeps the last failures and logs them, not more than a disk can take. Thread-safe.
+    """Keeps the last failures, and logs them sparingly. Thread-safe.
 
     Args:
         clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self._sparing = Sparing(log, "failures", clock)
         self._lock = threading.Lock()
         self._kept: dict[bool, deque[FailedEvent]] = {False: deque(maxlen=MOST), True: deque(maxlen=MOST)}
-        self._window_ends = 0.0
-        self._lines = 0
-        self._untold: Counter[str] = Counter()
 
     def note(self, failed: FailedEvent) -> None:
         """One more failure."""
-        self.tell()
         with self._lock:
             self._kept[failed.over_http].append(failed)
-            if self._lines == 0:
-                self._window_ends = self._clock() + WINDOW_S
-            told = self._lines < LINES
-            self._lines += 1
-            if not told:
-                self._untold[failed.code] += 1
-        if told:
-            log.log(logging.WARNING if failed.retriable else logging.INFO, "%s", failed)
+        self._sparing.log(logging.WARNING if failed.retriable else logging.INFO, failed.code, "%s", failed)
 
     def tell(self) -> None:
-        """Ends the window if its time is over, and tells what had no line of its own. To be called now and then."""
-        with self._lock:
-            if self._lines == 0 or self._clock() < self._window_ends:
-                return
-            untold, self._untold = self._untold, Counter()
-            self._lines = 0
-        if untold:
-            codes = ", ".join(f"{count} {code}" for code, count in untold.most_common())
-            log.warning("%d more failures within %g s: %s", untold.total(), WINDOW_S, codes)
+        """Logs how many had no line of their own, when it is time to. To be called now and then."""
+        self._sparing.tell()
 
     def last(self) -> list[FailedEvent]:
         """Those that are kept, the newest first."""

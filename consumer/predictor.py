@@ -18,6 +18,7 @@ from consumer.decoding import Decoder
 from consumer.errors import EventError, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
+from consumer.logs.sparing import Sparing
 from consumer.model import Batcher
 from consumer.model.heads import Pixels
 
@@ -53,6 +54,7 @@ class Predictor:
         self._batcher = batcher
         self._places = threading.BoundedSemaphore(waiting)
         self._on_stage = on_stage or _untimed
+        self._mistakes = Sparing(log, "mistakes of ours")
 
     def submit(self, url: str, *, urgent: bool = False) -> Future[Answer]:
         """Begins to answer for one URL; ``urgent`` goes first.
@@ -84,9 +86,9 @@ class Predictor:
             self._on_stage("decode", time.monotonic() - here)
             predicted = self._ask_model(image.pixels, urgent)
         except Exception as error:  # noqa: BLE001 - every event gets an answer, a bug of ours included
-            answer.set_result(_failure(error))
+            answer.set_result(self._failure(error))
             return
-        predicted.add_done_callback(partial(_answer, answer, image.info))
+        predicted.add_done_callback(partial(self._answer, answer, image.info))
 
     def _ask_model(self, pixels: Pixels, urgent: bool) -> Future[Probabilities]:
         if urgent:  # as many as there are callers, whose number is limited
@@ -99,6 +101,16 @@ class Predictor:
             raise
         predicted.add_done_callback(lambda _: self._places.release())
         return predicted
+
+    def _answer(self, answer: Future[Answer], image: ImageInfo, predicted: Future[Probabilities]) -> None:
+        error = Overloaded("the service is stopping") if predicted.cancelled() else predicted.exception()
+        answer.set_result(self._failure(error) if error else Prediction(predicted.result(), image))
+
+    def _failure(self, error: BaseException) -> Failure:
+        if isinstance(error, EventError):
+            return Failure.of(error)
+        self._mistakes.log(logging.ERROR, type(error).__name__, "an event failed for a reason of ours", exc_info=error)
+        return Failure.of(ModelFailed("an internal error; the log has it"))
 
 
 class _Answer(Future[Answer]):
@@ -114,15 +126,3 @@ class _Answer(Future[Answer]):
 
 def _untimed(stage: Literal["fetch", "decode"], seconds: float) -> None:
     """Nobody wants to know."""
-
-
-def _answer(answer: Future[Answer], image: ImageInfo, predicted: Future[Probabilities]) -> None:
-    error = Overloaded("the service is stopping") if predicted.cancelled() else predicted.exception()
-    answer.set_result(_failure(error) if error else Prediction(predicted.result(), image))
-
-
-def _failure(error: BaseException) -> Failure:
-    if isinstance(error, EventError):
-        return Failure.of(error)
-    log.error("an event failed for a reason of ours", exc_info=error)
-    return Failure.of(ModelFailed("an internal error; the log has it"))

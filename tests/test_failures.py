@@ -10,7 +10,8 @@ import pytest
 
 from consumer.errors import ConnectFailed, HttpStatus, ModelFailed
 from consumer.events import Failure
-from consumer.failures import LINES, MOST, SHORT, WINDOW_S, FailedEvent, RecentFailures
+from consumer.failures import MOST, SHORT, FailedEvent, RecentFailures
+from consumer.logs.sparing import LINES, WINDOW_S
 
 FAILURE = Failure.of(HttpStatus(404))
 

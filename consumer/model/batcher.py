@@ -16,6 +16,7 @@ import numpy as np
 
 from consumer.errors import ModelFailed, Overloaded
 from consumer.events import Probabilities
+from consumer.logs.sparing import Sparing
 from consumer.model.batch_queue import BatchQueue, Waiting
 from consumer.model.heads import Pixels
 
@@ -62,6 +63,7 @@ class Batcher:
         self._on_wait = on_wait
         self._on_predict = on_predict
         self._clock = clock
+        self._sparing = Sparing(log, "failures of the model", clock)
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
@@ -128,7 +130,8 @@ class Batcher:
 
     def _ask_in_halves(self, batch: list[Waiting], error: Exception) -> None:
         if len(batch) == 1:
-            log.error("the model failed for one image: %s: %s", type(error).__name__, error)
+            kind = type(error).__name__
+            self._sparing.log(logging.ERROR, kind, "the model failed for one image: %s: %s", kind, error)
             batch[0].answer.set_exception(ModelFailed("the model could not answer for this image"))
             return
         middle = len(batch) // 2
