@@ -141,7 +141,7 @@ def status_of(
         topics={
             "input": settings.input_topic,
             "output": settings.output_topic,
-            "dead letters": settings.dead_letter_topic,
+            "dead-letter": settings.dead_letter_topic,
         },
         settings={name: rows[name] for name in SHOWN},
         stream=stream,

@@ -115,10 +115,7 @@ def test_one_look_tells_what_runs_what_is_held_up_and_what_failed_last(show: Sho
         "http_status 4 10",
         "connect_failed 4-99",
         "http_status HTTP",
-        "garments 7",
-        "openvino, bfloat16",
-        "image-consumer",
-        "exactly-once",
+        "garments 7 on openvino, bfloat16 · group image-consumer · exactly-once",
         "image-urls.dead-letter",
         "FETCH_DEADLINE_S 7",
         "FETCH_CONCURRENCY 32",
@@ -219,7 +216,7 @@ def test_while_it_starts_there_is_a_page_already(show: Show) -> None:
     )
     page = text_of(show(told).text)
     assert "Starting" in page
-    assert "not loaded yet" in page
+    assert "no model loaded yet" in page
 
 
 # ── the key ──────────────────────────────────────────────────────────────────────────────────────

@@ -110,10 +110,13 @@ def _frame(body: str, *, refresh: bool) -> str:
 
 
 def _header(status: Status) -> str:
+    model = status.model
+    runs = f"{model.name} {model.version} on {model.backend}, {model.precision}" if model else "no model loaded yet"
     return (
         f"<header><h1>image-consumer {escape(status.version)}</h1>"
         f"<p>{escape(status.instance)} · up for {_span(status.uptime_s)} · "
         f"{_clock(status.at)} UTC, renewed every {REFRESH_S} s</p></header>"
+        f'<p class="dim">{escape(runs)} · group {escape(status.group)} · {escape(status.delivery)}</p>'
     )
 
 
@@ -160,12 +163,23 @@ def _tiles(stream: StreamStatus, status: Status) -> str:
 
 
 def _partitions(partitions: Sequence[PartitionStatus], at: int) -> str:
-    heads = ("partition", "lag", "committed", "queued", "in flight", "finished", "held up by", "for", "event", "URL")
+    heads = (
+        "partition",
+        "lag",
+        "committed",
+        "queued",
+        "in flight",
+        "finished",
+        "held up by offset",
+        "for",
+        "event",
+        "URL",
+    )
     rows = [
         (
             _number(one.partition),
             _number(one.lag),
-            _number(one.committed),
+            "–" if one.committed is None else str(one.committed),
             _number(one.queued),
             _number(one.in_flight),
             _number(one.finished),
@@ -184,8 +198,8 @@ def _held_up(held: HeldUp | None, at: int) -> tuple[str, str, str, str]:
     return (
         f'<span class="t">{held.offset}, {escape(held.stand)}</span>',
         f'<span class="t {kind}">{_span(seconds)}</span>',
-        escape(held.event_id or ""),
-        f'<span class="u">{escape(held.url)}</span>' if held.url else "",
+        _fixed(held.event_id),
+        _fixed(held.url),
     )
 
 
@@ -202,12 +216,12 @@ def _last_failures(failures: Iterable[FailedEvent], at: int) -> str:
     heads = ("when", "code", "where", "event", "message", "URL", "attempts")
     rows = [
         (
-            f'<span class="t">{_clock(one.at, at)}</span> <span class="t dim">{_span((at - one.at) / 1000)} ago</span>',
+            f'<span class="t">{_clock(one.at, at)} <span class="dim">· {_span((at - one.at) / 1000)} ago</span></span>',
             f"<code>{escape(one.code)}</code>",
             '<span class="t">HTTP</span>' if one.over_http else f'<span class="t">{one.partition}-{one.offset}</span>',
-            escape(one.event_id or ""),
+            _fixed(one.event_id),
             escape(one.message),
-            f'<span class="u">{escape(one.url)}</span>' if one.url else "",
+            _fixed(one.url),
             _number(one.attempts),
         )
         for one in failures
@@ -216,24 +230,14 @@ def _last_failures(failures: Iterable[FailedEvent], at: int) -> str:
 
 
 def _facts(status: Status) -> str:
-    model = status.model
-    tables = [
-        {
-            "model": f"{model.name} {model.version}" if model else "not loaded yet",
-            "backend": f"{model.backend}, {model.precision}" if model else "",
-            "group": status.group,
-            "delivery": status.delivery,
-        },
-        {**status.topics},
-        {**status.settings},
-    ]
+    topics = {f"{use} topic": topic for use, topic in status.topics.items()}
     cards = "".join(
         '<div class="card"><table><tbody>'
         + "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items())
         + "</tbody></table></div>"
-        for facts in tables
+        for facts in (topics, status.settings)
     )
-    return f'<h2>What runs</h2><div class="facts">{cards}</div>'
+    return f'<h2>Topics and limits</h2><div class="facts">{cards}</div>'
 
 
 # ── the pieces ───────────────────────────────────────────────────────────────────────────────────
@@ -258,6 +262,11 @@ def _section(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], no
         f'<h2>{title}</h2><div class="card"><table class="rows"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _fixed(text: str | None) -> str:
+    """What a stranger wrote, in letters that tell l from 1."""
+    return f'<span class="u">{escape(text)}</span>' if text else ""
 
 
 def _number(value: int | None) -> str:
