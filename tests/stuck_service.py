@@ -14,6 +14,7 @@ from unittest.mock import patch
 from confluent_kafka import Consumer
 
 from consumer import cli
+from consumer.decoding import Decoder
 from consumer.events import ModelInfo
 from consumer.health import Health
 from consumer.records import Record
@@ -33,7 +34,7 @@ def main() -> None:
     ).start()
     match sys.argv[1]:
         case "fetches":
-            patch("consumer.predictor.decode_image", decode_for_ever).start()
+            patch.object(Decoder, "decode", decode_for_ever).start()
         case "client":
             patch.object(Source, "poll", poll_for_ever).start()
     sys.exit(cli.main(["run"]))
