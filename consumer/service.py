@@ -58,6 +58,11 @@ LEAST_DECODERS, MOST_DECODERS = 4, 8
 """Processes that decode, as many as cores within these bounds: fewer, and two images that take long hold up all
 the others; more are of no use, since one decodes 300 images a second of the usual size."""
 
+IN_FLIGHT = 4096
+"""Events being worked on, most of which wait for their turn at a host. They hold no image: those are bounded
+by threads and by `Predictor`. So many, because all events of a host that drops everything are in flight for
+the whole deadline, and the others must come in meanwhile: at 10 s and half of a topic, 400 a second of each."""
+
 WATCH_EVERY_S = 1.0
 STUCK_ENDS_AFTER_S = 30.0
 """How long after /livez turned to 503 the process ends itself: time for an orchestrator to act first."""
@@ -124,7 +129,7 @@ class Service:
         self._predictor = self._make_predictor(self._model, brokers)
         worker = Worker(self._predictor, self._make_encoder(self._model))
         self._loop = StreamLoop(
-            StreamCore(self._limits()),
+            StreamCore(Limits(in_flight=IN_FLIGHT)),
             source,
             make_publisher(self.settings, self._instance, source),
             worker,
@@ -132,7 +137,7 @@ class Service:
             drain_s=self.settings.drain_s,
             metrics=self.metrics,
             health=self.health,
-            breaker=Breaker(self._limits().in_flight, self.settings.fetch_deadline_s),
+            breaker=Breaker(IN_FLIGHT, self.settings.fetch_deadline_s),
             failures=self.failures,
             describe=worker.describe,
         )
@@ -279,12 +284,6 @@ class Service:
 
     def _decoders(self) -> int:
         return min(max(usable_cores(), LEAST_DECODERS), MOST_DECODERS)
-
-    def _limits(self) -> Limits:
-        size, _ = tuned_batching(self.settings)
-        # Every fetch thread busy, one batch in the model, one waiting for it.
-        in_flight = (self.settings.fetch_concurrency or CONCURRENCY) + 2 * size
-        return Limits(in_flight=in_flight, queued=4 * in_flight)
 
     def _turn(self) -> None:
         assert self._loop is not None

@@ -37,16 +37,16 @@ class Worker:
         """Begins to work on a record.
 
         Returns:
-            A future of its outcome. Cancelling it spares the fetch if that has not begun.
+            A future of its outcome. It can be cancelled as long as its fetch has not begun.
         """
-        done: Future[Outcome] = Future()
         try:
             event = decode_event(record)
         except EventUnreadable as error:
+            done: Future[Outcome] = Future()
             done.set_result(self._failed(self._encoder.unreadable(record, error), record, None, Failure.of(error)))
             return done
         answer = self._predictor.submit(event.url)
-        done.add_done_callback(lambda _: answer.cancel())  # no effect unless `done` was cancelled
+        done = _Work(answer)
         answer.add_done_callback(lambda _: self._conclude(done, record, event, answer))
         return done
 
@@ -60,8 +60,10 @@ class Worker:
 
     def _conclude(self, done: Future[Outcome], record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
         """Encodes on the thread that has the answer: the stream's own only moves outcomes."""
-        if answer.cancelled() or not done.set_running_or_notify_cancel():
+        if answer.cancelled():
+            done.cancel()
             return
+        done.set_running_or_notify_cancel()
         try:
             done.set_result(self._outcome(record, event, answer.result()))
         except Exception as error:  # noqa: BLE001 - a bug of ours must end the process, not strand the event
@@ -87,3 +89,14 @@ class Worker:
         )
         told = evidence(event.url if event else "", failure.code, retriable=failure.retriable)
         return replace(outcome, evidence=told, failed=failed)
+
+
+class _Work(Future[Outcome]):
+    """Can be cancelled exactly as long as its answer can."""
+
+    def __init__(self, answer: Future[Answer]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def cancel(self) -> bool:
+        return self._answer.cancel() and super().cancel()

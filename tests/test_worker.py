@@ -85,11 +85,18 @@ def test_cancelling_spares_the_fetch(worker: Worker, predictor: StubPredictor) -
     assert predictor.answers["u"].cancelled()
 
 
-def test_an_answer_that_nobody_waits_for_any_more_is_dropped(worker: Worker, predictor: StubPredictor) -> None:
+def test_work_that_has_begun_cannot_be_cancelled(worker: Worker, predictor: StubPredictor) -> None:
     done = worker.submit(record(b'{"url": "u"}'))
     assert predictor.answers["u"].set_running_or_notify_cancel()
-    assert done.cancel()
+    assert not done.cancel()
     predictor.answers["u"].set_result(PREDICTION)
+    assert done.result(1).kind == "predicted"
+
+
+def test_work_that_was_cancelled_below_is_cancelled(worker: Worker, predictor: StubPredictor) -> None:
+    """By the predictor, when it closes."""
+    done = worker.submit(record(b'{"url": "u"}'))
+    predictor.answers["u"].cancel()
     assert done.cancelled()
 
 

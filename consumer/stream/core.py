@@ -52,7 +52,7 @@ class Limits:
     """
 
     in_flight: int = 64
-    """Most events being worked on: each may hold an image."""
+    """Most events being worked on."""
     queued: int = 256
     """Most events waiting to be worked on."""
     held_bytes: int = 64 * 2**20

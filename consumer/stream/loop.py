@@ -56,7 +56,7 @@ class Work(Protocol):
     """Who works on records."""
 
     def submit(self, record: Record) -> Future[Outcome]:
-        """Begins to work on a record; must not block."""
+        """Begins to work on a record; must not block. The future can be cancelled until the work has begun."""
 
 
 Finished = tuple[Claim, Future[Outcome]]
@@ -198,6 +198,7 @@ class StreamLoop:
             return
         deadline = self._clock() + REVOKE_BUDGET_S
         self._core.revoking(partitions)
+        self._take_back(claim for claim in list(self._running) if claim.partition in partitions)
         while self._core.busy(partitions) and (now := self._clock()) < deadline:
             self._health.beat(self._core.in_flight)
             self._do(self._core.actions(now), deadline - now)
@@ -256,15 +257,25 @@ class StreamLoop:
         try:
             claim, future = self._finished.get(timeout=wait_s)
             while True:
-                self._running.pop(claim, None)
-                outcome = future.result()
-                counts = self._probing.finished(claim, outcome, self._clock())
-                if counts and outcome.failed:
-                    self._failures.note(outcome.failed)
-                self._health.progressed()
+                if self._running.pop(claim, None) is not None:  # else its partition was taken away
+                    self._note(claim, future.result())
                 claim, future = self._finished.get_nowait()
         except Empty:
             return
+
+    def _note(self, claim: Claim, outcome: Outcome) -> None:
+        counts = self._probing.finished(claim, outcome, self._clock())
+        if counts and outcome.failed:
+            self._failures.note(outcome.failed)
+        self._health.progressed()
+
+    def _take_back(self, claims: Iterable[Claim]) -> None:
+        """Takes back the work that has not begun: waiting for its turn would take long, and costs its next owner
+        nothing. (Thousands may wait for one slow host.)"""
+        for claim in claims:
+            if self._running[claim].cancel():
+                del self._running[claim]
+                self._core.put_back(claim)
 
     def _drop(self, claims: Iterable[Claim]) -> None:
         """Spares the fetches of work that nobody waits for any more."""
@@ -276,9 +287,10 @@ class StreamLoop:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
     def _begin_to_drain(self) -> None:
-        in_flight = self._core.stop()
+        self._core.stop()
+        self._take_back(list(self._running))
         self._drain_until = self._clock() + self._drain_s
-        log.info("stopping: %d events in flight have up to %g s to finish", len(in_flight), self._drain_s)
+        log.info("stopping: %d events in flight have up to %g s to finish", self._core.in_flight, self._drain_s)
 
     def _drained(self) -> bool:
         if self._drain_until is None:
