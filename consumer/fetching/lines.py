@@ -214,6 +214,7 @@ class Lines(Generic[T]):
         """Everybody out: who stood in a line or slept."""
         gone = [*self._asleep, *(one for host in self._hosts.values() for one in host)]
         self._hosts.clear()
+        self._unwanted.clear()
         self._asleep.clear()
         self._timers.clear()
         for ready in self._ready.values():

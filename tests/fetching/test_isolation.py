@@ -77,40 +77,55 @@ def seconds_until_all(answers: list[Future[Answer]], began: float) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("trouble", ["black hole", "accepts and says nothing", "many names that lead nowhere"])
+@pytest.mark.parametrize(
+    ("trouble", "count"),
+    [
+        ("drops everything", 1000),
+        ("accepts and says nothing", 300),
+        ("many names that lead nowhere", 300),
+        ("many names whose lookup hangs", 300),
+    ],
+)
 def test_a_thousand_events_for_a_dead_host_leave_a_thousand_others_four_fifths_of_their_rate(
-    trouble: str, server: HostileServer, black_hole: str, make_fetcher: MakeFetcher
+    trouble: str, count: int, server: HostileServer, black_hole: str, make_fetcher: MakeFetcher
 ) -> None:
+    over = threading.Event()
+
+    def resolve(host: str) -> list[str]:
+        if host.startswith("hanging"):
+            over.wait(20)
+        return ["127.0.0.1"]
+
     healthy = server.serve("/", ok(picture()))
     server.on_request = partial(linger, LATENCY_S)
     with HostileServer() as mute:
         mute.serve("/", ("hang",))
         port = black_hole.rpartition(":")[2]
         dead = {
-            "black hole": [black_hole],
+            "drops everything": [black_hole],
             "accepts and says nothing": [mute.url("/")],
-            "many names that lead nowhere": [f"http://dead-{number}.example:{port}/" for number in range(1000)],
+            "many names that lead nowhere": [f"http://dead-{number}.example:{port}/" for number in range(count)],
+            "many names whose lookup hangs": [f"http://hanging-{number}.example/" for number in range(count)],
         }[trouble]
-        fetcher = make_fetcher(fetch_deadline_s=2.0, resolve=lambda _: ["127.0.0.1"])
-        predictor = predictor_of(fetcher)
+        predictor = predictor_of(make_fetcher(fetch_deadline_s=2.0, resolve=resolve))
         predictor.submit(healthy).result(10)  # it is known: the first event of all would be, too
 
         began = time.monotonic()
-        alone = seconds_until_all([predictor.submit(healthy) for _ in range(1000)], began)
+        alone = seconds_until_all([predictor.submit(healthy) for _ in range(count)], began)
 
         began = time.monotonic()
         others: list[Future[Answer]] = []
         answers: list[Future[Answer]] = []
-        for number in range(1000):
+        for number in range(count):
             others.append(predictor.submit(dead[number % len(dead)]))
             answers.append(predictor.submit(healthy))
         among_dead = seconds_until_all(answers, began)
         predictor.close()
-    assert alone / among_dead >= 0.8, f"{1000 / alone:.0f} a second alone, {1000 / among_dead:.0f} among dead ones"
+        over.set()
+    assert alone / among_dead >= 0.8, f"{count / alone:.0f} a second alone, {count / among_dead:.0f} among dead ones"
 
 
-@pytest.mark.parametrize("width", [1, 8])
-@pytest.mark.parametrize("known", [False, True], ids=["from the start", "after it was well"])
+@pytest.mark.parametrize(("width", "known"), [(1, False), (8, True)], ids=["from the start", "after it was well"])
 def test_a_host_that_answers_no_more_holds_no_event_longer_than_the_deadline(
     width: int, known: bool, server: HostileServer, make_fetcher: MakeFetcher
 ) -> None:
@@ -154,16 +169,16 @@ def test_a_host_that_comes_back_is_served_at_full_width_again(server: HostileSer
     assert server.at_once <= 4
 
 
-def test_a_thousand_events_for_one_healthy_host_do_not_time_out_in_its_line(
+def test_hundreds_of_events_for_one_healthy_host_do_not_time_out_in_its_line(
     server: HostileServer, make_fetcher: MakeFetcher
 ) -> None:
     url = server.serve("/", ok())
     server.on_request = partial(linger, 0.01)
-    fetcher = make_fetcher(fetch_per_host=4, fetch_deadline_s=0.5)
+    fetcher = make_fetcher(fetch_per_host=4, fetch_deadline_s=0.3)
     began = time.monotonic()
-    futures = [fetcher.submit(url) for _ in range(1000)]
+    futures = [fetcher.submit(url) for _ in range(500)]
     assert all(one.result(30).body == IMAGE for one in futures)
-    assert time.monotonic() - began > 2.0  # far longer than the deadline
+    assert time.monotonic() - began > 1.2  # far longer than the deadline
     assert server.at_once == 4
 
 
