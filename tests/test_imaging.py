@@ -140,6 +140,57 @@ def test_a_cmyk_jpeg_keeps_its_colours() -> None:
     assert corners(decode(encode(quarters().convert("CMYK"), "JPEG"))) == [RED, GREEN, BLUE, WHITE]
 
 
+def ycck(image: Image.Image) -> bytes:
+    """A JPEG as Adobe's programs write it: YCCK, inverted. Pillow writes inverted CMYK; the rest is done here.
+
+    Its decoder gives CMY = 255 - RGB(YCC), and those are taken as inverted: so the colour YCC is of CMY itself.
+    """
+    *cmy, black = image.convert("CMYK").split()
+    ycc = Image.merge("RGB", cmy).convert("YCbCr").point(lambda value: 255 - value)  # Pillow will invert it again
+    body = bytearray(encode(Image.merge("CMYK", (*ycc.split(), black)), "JPEG", subsampling=0))
+    body[body.index(b"Adobe") + 11] = 2  # the transform: YCCK
+    return bytes(body)
+
+
+def test_a_ycck_jpeg_keeps_its_colours() -> None:
+    body = ycck(quarters())
+    with Image.open(BytesIO(body)) as image:
+        assert image.mode == "CMYK"
+        assert image.info["adobe_transform"] == 2
+    assert corners(decode(body)) == [RED, GREEN, BLUE, WHITE]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0), (0x80FF, 128), (0xFFFF, 255)])
+def test_sixteen_bits_with_alpha_are_scaled_and_transparent_ones_white(value: int, expected: int) -> None:
+    solid = b"\0" + struct.pack(">HHHH", value, value, value, 0xFFFF) * 8
+    hidden = b"\0" + struct.pack(">HHHH", value, value, value, 0) * 8
+    assert middle(decode(png(8, 8, 16, 6, solid * 8))) == [expected] * 3
+    assert middle(decode(png(8, 8, 16, 6, hidden * 8))) == list(WHITE)
+    solid, hidden = (b"\0" + struct.pack(">HH", value, alpha) * 8 for alpha in (0xFFFF, 0))
+    assert middle(decode(png(8, 8, 16, 4, solid * 8))) == [expected] * 3
+    assert middle(decode(png(8, 8, 16, 4, hidden * 8))) == list(WHITE)
+
+
+@pytest.mark.parametrize("mode", ["LA", "P"])
+def test_what_is_transparent_in_grey_and_in_a_palette_is_white(mode: str) -> None:
+    image = quarters().convert("RGBA")
+    image.putalpha(Image.new("L", image.size, 0))
+    assert middle(decode(encode(image.convert(mode)))) == list(WHITE)
+
+
+@pytest.mark.parametrize("levels", [2, 4, 16])
+def test_grey_of_few_bits_is_scaled_to_eight(levels: int) -> None:
+    bits = levels.bit_length() - 1
+    row = b"\0" + bytes([0xFF]) * 8
+    assert middle(decode(png(8, 8, bits, 0, row[: 1 + bits] * 8))) == [255] * 3
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_compared_in_all_of_them() -> None:
+    """0x1235 is not 0x1234, though both are 0x12 in eight bits."""
+    row = b"\0" + struct.pack(">H", 0x1235) * 8
+    assert middle(decode(png(8, 8, 16, 0, row * 8, (b"tRNS", b"\x12\x34")))) == [0x12] * 3
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF"])
 def test_what_is_transparent_is_white_whatever_is_hidden_under_it(kind: str) -> None:
     image = quarters().convert("RGBA")

@@ -6,7 +6,7 @@
     outcomes     ImageUrl and its answer → the messages to publish, in ever smaller forms
     predictions  the outcome record ⇄ bytes
     dead_letters the event that failed, with the reason in its headers
-    avro, strict_json   one value ⇄ bytes, for the two encodings
+    avro, strict_json   one value ⇄ bytes, for the two encodings; strict_avro reads what strangers wrote
 
 A value is told by its first byte: ``{`` is JSON, ``C3 01`` Avro single-object encoding, ``00`` the
 Confluent wire format.

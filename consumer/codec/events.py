@@ -88,7 +88,7 @@ def _fields(value: bytes | None) -> dict[str, Any]:
     if value[0] == ord("{"):
         return strict_json.decode(value)
     if value[0] == avro.MAGIC[0]:
-        return avro.decode(IMAGE_URL, value)
+        return avro.decode_strictly(IMAGE_URL, value)
     if value[0] == 0:
         raise ValueError("the value is in Confluent wire format, which takes a schema registry to read")
     raise ValueError("the value is neither JSON (a { first), Avro single-object encoding nor Confluent wire format")

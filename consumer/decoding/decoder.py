@@ -38,6 +38,8 @@ class Decoder:
         for _ in range(processes):
             self._idle.put(None)
         self._room = threading.Lock()
+        self.deaths = 0
+        """How many processes ended while they decoded."""
         self._closed = threading.Event()
 
     def start(self) -> None:
@@ -115,6 +117,7 @@ class Decoder:
 
     def _tell(self, body: bytes, kind: str, died: Died) -> None:
         found = {"format": kind.lower(), "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        self.deaths += 1
         log.warning("an image ended its decoder's process: %s", died, extra=found)
 
     @contextmanager

@@ -22,7 +22,7 @@ SPARE_BYTES = 64 * 2**20
 LARGE_BYTES = 192 * 2**20
 """An image that takes more, 8 megapixels or a JPEG of 25, is decoded while no other such one is."""
 
-CPU_S = 2.0
+CPU_S = 1.0
 CPU_S_PER_PIXEL = 0.2e-6
 """A decoder that runs in a circle ends after this, three times what the slowest honest image takes."""
 

@@ -8,9 +8,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
-from PIL import PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from consumer.decoding import limits, worker
 
@@ -62,6 +63,13 @@ OTHERS_WIDTH = 100
 
 def width_of(misdeed: str) -> int:
     return FIRST_WIDTH + list(MISDEEDS).index(misdeed)
+
+
+def picture_that(misdeed: str) -> bytes:
+    """A PNG whose decoder does it."""
+    file = BytesIO()
+    Image.new("L", (width_of(misdeed), 2)).save(file, "PNG")
+    return file.getvalue()
 
 
 def _sabotage() -> None:

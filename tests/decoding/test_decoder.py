@@ -29,6 +29,7 @@ from consumer.errors import (
 )
 from consumer.imaging import DECODED, decode_image
 from tests.decoding import sabotage
+from tests.hostile.measuring import children
 
 SIZE = (24, 16)
 MAX_PIXELS = 20_000_000
@@ -62,10 +63,6 @@ def picture(width: int = 60, height: int = 40, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def misdeed(name: str) -> bytes:
-    return picture(sabotage.width_of(name), 2)
-
-
 def plain(width: int, height: int) -> bytes:
     file = BytesIO()
     Image.new("L", (width, height)).save(file, "PNG")
@@ -77,12 +74,6 @@ def failure(using: Decoder, body: bytes, timeout_s: float = 30.0) -> EventError:
         using.decode(body, timeout_s)
     assert "\n" not in str(caught.value)
     return caught.value
-
-
-def children() -> set[int]:
-    """The processes that this one has started and not yet seen off."""
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    return {int(one) for task in tasks.iterdir() for one in (task / "children").read_text().split()}
 
 
 @pytest.mark.parametrize("kind", DECODED)
@@ -128,15 +119,15 @@ def test_a_failure_is_told_in_the_words_of_this_process(
 def test_a_decoder_that_misbehaves_fails_its_image_and_no_other(
     sabotaged: Decoder, name: str, expected: type[EventError]
 ) -> None:
-    assert type(failure(sabotaged, misdeed(name))) is expected
+    assert type(failure(sabotaged, sabotage.picture_that(name))) is expected
     assert sabotaged.decode(picture(), 30).info.width == 60
-    assert type(failure(sabotaged, misdeed(name))) is expected
+    assert type(failure(sabotaged, sabotage.picture_that(name))) is expected
 
 
 def test_a_decoder_that_sleeps_for_ever_ends_with_the_events_time(sabotaged: Decoder) -> None:
     sabotaged.start()
     began = time.monotonic()
-    assert failure(sabotaged, misdeed("sleeps for ever"), 0.5).code == "fetch_timeout"
+    assert failure(sabotaged, sabotage.picture_that("sleeps for ever"), 0.5).code == "fetch_timeout"
     assert 0.5 <= time.monotonic() - began < 1.0
     assert sabotaged.decode(picture(), 30).info.width == 60
 
@@ -145,7 +136,7 @@ def test_a_loop_ends_by_the_time_of_the_processor_long_before_the_events(
     sabotaged: Decoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     began = time.process_time(), time.monotonic()
-    failed = failure(sabotaged, misdeed("loops for ever"), 60)
+    failed = failure(sabotaged, sabotage.picture_that("loops for ever"), 60)
     assert str(failed) == "decoding the PNG image takes longer than its size explains"
     assert time.monotonic() - began[1] < 30
     (told,) = caplog.records
@@ -155,7 +146,7 @@ def test_a_loop_ends_by_the_time_of_the_processor_long_before_the_events(
 def test_memory_that_an_image_eats_is_bounded(sabotaged: Decoder) -> None:
     sabotaged.start()
     (pid,) = children()
-    failed = failure(sabotaged, misdeed("eats memory"))
+    failed = failure(sabotaged, sabotage.picture_that("eats memory"))
     assert str(failed) == "decoding the image takes more memory than its size explains"
     status = Path(f"/proc/{pid}/status").read_text()  # the very process lives on
     peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
@@ -175,10 +166,10 @@ def test_a_crash_is_logged_with_what_finds_the_image_again(
     sabotaged: Decoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        failure(sabotaged, misdeed("aborts"))
+        failure(sabotaged, sabotage.picture_that("aborts"))
     assert [one.getMessage() for one in caplog.records] == ["an image ended its decoder's process: SIGABRT"] * 2
     told = caplog.records[0].__dict__
-    assert (told["format"], told["bytes"], len(told["sha256"])) == ("png", len(misdeed("aborts")), 64)
+    assert (told["format"], told["bytes"], len(told["sha256"])) == ("png", len(sabotage.picture_that("aborts")), 64)
 
 
 def test_neighbours_of_a_crash_in_other_processes_do_not_notice(
@@ -189,7 +180,7 @@ def test_neighbours_of_a_crash_in_other_processes_do_not_notice(
 
     def look(number: int) -> str:
         try:
-            return using.decode(misdeed("aborts") if number % 5 == 2 else picture(), 60).info.format
+            return using.decode(sabotage.picture_that("aborts") if number % 5 == 2 else picture(), 60).info.format
         except EventError as error:
             return error.code
 
@@ -262,7 +253,7 @@ def test_closing_while_an_image_is_decoded_ends_that_process_with_it(sabotaged: 
 
     def look() -> None:
         try:
-            sabotaged.decode(misdeed("sleeps for ever"), 1)
+            sabotaged.decode(sabotage.picture_that("sleeps for ever"), 1)
         except EventError as error:
             late.append(error)
 

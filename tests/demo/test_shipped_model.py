@@ -1,9 +1,11 @@
 """The shipped model, through the service's own decoding and model: it is right about drawings that it never saw."""
 
 from collections import Counter
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from consumer.demo.drawing import HEIGHT, TASKS, WIDTH, draw_garment
 from consumer.demo.images import MAX_SEED
@@ -36,6 +38,26 @@ def test_each_task_is_right_on_held_out_drawings(model: Model) -> None:
             for task, probabilities in answer.items():
                 right[task] += max(probabilities, key=lambda label: probabilities[label]) == garment.truth[task]
     assert {task: right[task] / DRAWINGS for task in TASKS if right[task] / DRAWINGS < 0.95} == {}
+
+
+def test_an_image_that_lies_on_its_side_is_seen_upright(model: Model) -> None:
+    """All eight orientations of EXIF, drawn as a camera stores them, predict like the first."""
+    stored = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
+    stored |= {6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}
+    with Image.open(BytesIO(draw_garment(FIRST_SEED).jpeg)) as drawn:
+        upright = drawn.convert("RGB")
+    pixels = []
+    for orientation in range(1, 9):
+        image = upright.transpose(Image.Transpose[stored[orientation]]) if orientation > 1 else upright
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = BytesIO()
+        image.save(file, "PNG", exif=exif)
+        pixels.append(decode_image(file.getvalue(), size=model.config.input_size, max_pixels=WIDTH * HEIGHT).pixels)
+    first, *others = model.predict(np.stack(pixels))
+    for other in others:
+        for task, probabilities in first.items():
+            assert other[task] == pytest.approx(probabilities, abs=0.01)
 
 
 def test_its_tasks_and_labels_are_the_drawings(model: Model) -> None:

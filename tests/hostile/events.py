@@ -1,0 +1,73 @@
+"""Values that strangers publish: one line each. None of them is an event, and each ends as a dead letter."""
+
+from __future__ import annotations
+
+from consumer.codec import EVENT_MAX_BYTES, avro
+from schemas import IMAGE_PREDICTION, IMAGE_URL
+
+_HEAD = avro.MAGIC + IMAGE_URL.fingerprint
+_URL = b"\0\x02u\0"  # no event_id, the url "u", no requested_at
+_OVERLONG = b"\x82" + b"\x80" * 8 + b"\0"  # 1 in ten bytes
+
+UNREADABLE: dict[str, bytes | None] = {
+    "null": None,
+    "nothing": b"",
+    "a text": b"http://example.com/a.jpg",
+    "a number": b"17",
+    "JSON that is a list": b'[{"url": "u"}]',
+    "JSON in UTF-16": '{"url": "u"}'.encode("utf-16"),
+    "JSON behind a byte order mark": b'\xef\xbb\xbf{"url": "u"}',
+    "JSON that is not UTF-8": b'{"url": "\xff"}',
+    "JSON, cut": b'{"url": "u"',
+    "JSON with more behind it": b'{"url": "u"}{}',
+    "JSON with a comma too many": b'{"url": "u",}',
+    "JSON in Python's quotes": b"{'url': 'u'}",
+    "JSON with a comment": b'{"url": "u" /* here */}',
+    "JSON with a control character": b'{"url": "a\x00b"}',
+    "JSON with NaN": b'{"url": "u", "x": NaN}',
+    "JSON with Infinity": b'{"url": "u", "x": -Infinity}',
+    "JSON with two urls": b'{"url": "u", "url": "v"}',
+    "JSON with two keys of the same letters": b'{"url": "u", "\\u0075rl": "v"}',
+    "JSON with two keys in depth": b'{"url": "u", "x": [{"a": 1, "a": 2}]}',
+    "JSON of a hundred thousand brackets": b'{"url": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "JSON of a hundred thousand objects": b'{"url": ' + b'{"a":' * 100_000,
+    "JSON with an integer of 5000 digits": b'{"url": "u", "x": ' + b"9" * 5000 + b"}",
+    "JSON with half a pair": b'{"url": "\\ud800"}',
+    "JSON with half a pair in a key": b'{"url": "u", "attributes": {"\\udfff": "x"}}',
+    "JSON without a url": b"{}",
+    "JSON with null for a url": b'{"url": null}',
+    "JSON with a number for a url": b'{"url": 17}',
+    "JSON with a list for a url": b'{"url": ["u"]}',
+    "JSON with an object for a url": b'{"url": {"href": "u"}}',
+    "JSON with a number for an id": b'{"url": "u", "event_id": 1}',
+    "JSON with a time in words": b'{"url": "u", "requested_at": "now"}',
+    "JSON with a time of 65 bits": b'{"url": "u", "requested_at": 18446744073709551616}',
+    "JSON with a time in exponents": b'{"url": "u", "requested_at": 1e999}',
+    "JSON with numbers for attributes": b'{"url": "u", "attributes": {"a": 1}}',
+    "JSON with a list of attributes": b'{"url": "u", "attributes": []}',
+    "JSON of a byte too many": b'{"url": "' + b"u" * (EVENT_MAX_BYTES - 10) + b'"}',
+    "Avro's first byte": b"\xc3",
+    "Avro that ends in its head": _HEAD[:9],
+    "Avro of another schema": avro.MAGIC + bytes(8) + _URL + b"\0",
+    "Avro of our other schema": avro.MAGIC + IMAGE_PREDICTION.fingerprint + _URL + b"\0",
+    "Avro without a body": _HEAD,
+    "Avro, cut": _HEAD + b"\0\x0cabc",
+    "Avro with a byte too many": _HEAD + _URL + b"\0\0",
+    "Avro with a text that is not UTF-8": _HEAD + b"\0\x02\xff\0\0",
+    "Avro with half a pair in UTF-8": _HEAD + b"\0\x06\xed\xa0\x80\0\0",
+    "Avro with a text of negative length": _HEAD + b"\0\x01",
+    "Avro with a text of 2^62 bytes": _HEAD + b"\0" + b"\xfe" * 8 + b"\x7f",
+    "Avro with a branch that does not exist": _HEAD + b"\x06\x02u\0\0",
+    "Avro with a negative branch": _HEAD + b"\x01\x02u\0\0",
+    "Avro with a number that never ends": _HEAD + b"\xff" * 5000,
+    "Avro with a number of eleven bytes": _HEAD + b"\0\x02u\x02" + b"\x80" * 10 + b"\x01\0",
+    "Avro with a time of more than 64 bits": _HEAD + b"\0\x02u\x02" + b"\xff" * 9 + b"\x7f\0",
+    "Avro with an overlong number": _HEAD + b"\0\x02u\x02" + _OVERLONG + b"\0",
+    "Avro with the same key twice": _HEAD + _URL + b"\x04\x02a\x02b\x02a\x02c\0",
+    "Avro with the same key in two blocks": _HEAD + _URL + b"\x02\x02a\x02b\x02\x02a\x02c\0",
+    "Avro with a map of 2^60 pairs": _HEAD + _URL + b"\x80" * 8 + b"\x20",
+    "Avro with a map that does not end": _HEAD + _URL + b"\x02\x02a\x02b",
+    "Avro with a block whose size is a lie": _HEAD + _URL + b"\x01\x7e\x02a\x02b\0",
+    "Confluent's format without a registry": b"\0\0\0\0\1" + _URL + b"\0",
+    "Confluent's format, cut": b"\0\0",
+}
