@@ -33,6 +33,8 @@ EXTRAS = {
         "hypothesis>=6.170,<7",
         "httpx>=0.28,<0.29",  # asks the ASGI application without a server
         "testcontainers>=4.15,<5",
+        "greenlet>=3.5,<4",  # the processes of the simulation
+        "types-greenlet",
         "ruff>=0.17,<0.18",
         "mypy>=2.4,<3",
         "types-PyYAML",

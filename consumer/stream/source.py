@@ -27,7 +27,7 @@ from consumer.stream.orphans import Orphans
 
 log = logging.getLogger(__name__)
 
-FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED}
+FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaError._FATAL}
 FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 
 

@@ -1,0 +1,68 @@
+"""``python -m tests.simulation``: a campaign of many histories, or one of them step by step."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from tests.simulation.campaign import Choice, Tally, replay, run
+from tests.simulation.profiles import PROFILES
+
+SHOWN = 20
+"""Failed histories that are shown one by one."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Plays what it is asked for; 0 if no history broke a promise, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--histories", type=int, default=10_000, help="how many (default %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
+    parser.add_argument("--profile", choices=PROFILES, help="what may go wrong (default: by the seed)")
+    parser.add_argument("--delivery", choices=("exactly-once", "at-least-once"), help="(default: by the seed)")
+    parser.add_argument("--seed", type=int, help="replay this one history")
+    parser.add_argument("--trace", action="store_true", help="with --seed: every step")
+    chosen = parser.parse_args(arguments)
+    choice = Choice(chosen.profile, chosen.delivery)
+    if chosen.seed is not None:
+        return _one(chosen.seed, choice, traced=chosen.trace)
+    return _many(chosen.histories, chosen.first, chosen.workers, choice)
+
+
+def _one(seed: int, choice: Choice, *, traced: bool) -> int:
+    logging.disable(logging.CRITICAL)
+    history = replay(seed, choice, traced=traced)
+    for line in history.trace:
+        print(line)
+    profile, delivery = choice.of(seed)
+    told = "; ".join(history.violations) or "every promise was kept"
+    print(f"seed {seed}, {profile}, {delivery}: {history.events} events, {history.seconds:.1f} s: {told}")
+    return 1 if history.violations else 0
+
+
+def _many(histories: int, first: int, workers: int, choice: Choice) -> int:
+    shown = 0
+
+    def tell(tally: Tally, seconds: float) -> None:
+        nonlocal shown
+        for history in tally.failed[shown:SHOWN]:
+            print(f"\n{choice.command(history.seed)}\n  {'; '.join(history.violations[:3])}")
+        shown = len(tally.failed)
+        rate = tally.histories / max(seconds, 0.001)
+        left = (histories - tally.histories) / max(rate, 0.001)
+        if sys.stdout.isatty() or tally.histories >= histories:
+            print(f"\r{_summary(tally)}; {rate:.0f} a second, {left:.0f} s left ", end="", flush=True)
+
+    tally = run(histories, workers, choice, first, tell)
+    print()
+    return 1 if tally.failed else 0
+
+
+def _summary(tally: Tally) -> str:
+    days = tally.simulated_s / 86_400
+    return f"{tally.histories:,} histories, {tally.events:,} events, {days:,.1f} days, {len(tally.failed)} broken"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""An admin client that can do what the service asks of one: describe the group, name a topic's partitions."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import ConsumerGroupState, TopicPartition
+
+from tests.simulation.agenda import Agenda
+from tests.simulation.broker import Broker
+from tests.simulation.dice import Dice
+from tests.simulation.process import Process
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDescription:
+    """The state of the group, and each member's ``assignment.topic_partitions``."""
+
+    state: ConsumerGroupState
+    members: list[Any]
+
+
+class Admin:
+    """Asks without waiting, as confluent-kafka's does: the answer is a future."""
+
+    def __init__(self, process: Process, broker: Broker, agenda: Agenda, dice: Dice) -> None:
+        self._process = process
+        self._broker = broker
+        self._agenda = agenda
+        self._dice = dice
+
+    def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> dict[str, Future[Any]]:
+        answer: Future[Any] = Future()
+
+        def describe() -> None:
+            self._process.background(lambda: answer.set_result(self._description()))
+
+        self._agenda.after(self._dice.short(), describe)
+        return dict.fromkeys(groups, answer)
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        partitions = dict.fromkeys(range(self._broker.topics[topic]))
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=partitions)})
+
+    def _description(self) -> GroupDescription:
+        group = self._broker.group
+        members = [
+            SimpleNamespace(
+                assignment=SimpleNamespace(
+                    topic_partitions=[TopicPartition(self._broker.input, partition) for partition in one.assigned]
+                )
+            )
+            for one in group.members.values()
+        ]
+        state = ConsumerGroupState.PREPARING_REBALANCING if group.rebalancing else ConsumerGroupState.STABLE
+        return GroupDescription(state, members)

@@ -1,0 +1,116 @@
+"""The service with one rule broken on purpose: what the oracle must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from consumer.stream.core import StreamCore
+from consumer.stream.exactly_once import TransactionalPublisher
+from consumer.stream.ledger import Entry, Stand
+from consumer.stream.loop import StreamLoop
+from consumer.stream.protocol import Publish, Published, Result
+from consumer.stream.source import Source
+from tests.simulation.instance import SOUND, Parts
+
+
+class CommitsTheNewest(StreamCore):
+    """Commits up to the newest finished event, whatever is unfinished before it."""
+
+    def _gather(self) -> Publish:
+        sound = super()._gather()
+        self._sound = sound.offsets
+        newest = {
+            partition: 1 + max(one.offset for one in self._ledgers[partition].entries if one.stand is Stand.FINISHED)
+            for partition in sound.offsets
+        }
+        return replace(sound, offsets=newest)
+
+    def _released(self, publication: Publish, offsets: Mapping[int, int], now: float) -> list[Entry]:
+        return super()._released(publication, {partition: self._sound[partition] for partition in offsets}, now)
+
+
+class DeafToRevocations(StreamLoop):
+    """Goes on with partitions that were taken away."""
+
+    def revoked(self, partitions: list[int]) -> None:
+        pass
+
+
+class RemembersItsGeneration(Source):
+    """Reads the group's metadata once."""
+
+    _metadata: Any = None
+
+    def group_metadata(self) -> Any:
+        self._metadata = self._metadata or super().group_metadata()
+        return self._metadata
+
+
+class IsNobody(Source):
+    """Publishes with the metadata of no member, which the broker takes unfenced."""
+
+    def group_metadata(self) -> Any:
+        return -1, "", None
+
+
+class AsksForItsMemberIdFirst(Source):
+    """Looks whether it is a member before it reads the metadata, not after."""
+
+    def group_metadata(self) -> Any:
+        return self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
+
+
+class TakesUnknownForAborted(TransactionalPublisher):
+    """Publishes again what may be there."""
+
+    def publish(self, publication: Publish, budget_s: float) -> Published:
+        answer = super().publish(publication, budget_s)
+        return Published(Result.ABORTED) if answer.result is Result.UNKNOWN else answer
+
+
+class TakesUnknownForCommitted(TransactionalPublisher):
+    """Goes on as if what was not answered were there."""
+
+    def publish(self, publication: Publish, budget_s: float) -> Published:
+        answer = super().publish(publication, budget_s)
+        return Published(Result.COMMITTED) if answer.result is Result.UNKNOWN else answer
+
+
+class KeepsItsProducer(TransactionalPublisher):
+    """Uses a producer again although a request of it may still take effect."""
+
+    def _again(self, deadline: float, call: Callable[[float], object]) -> bool:
+        super()._again(deadline, call)
+        return True
+
+    def _abort(self, deadline: float) -> bool:
+        before = self._outbox
+        confirmed = super()._abort(deadline)
+        if confirmed:
+            self._outbox = before
+        return confirmed
+
+
+class TrustsTheError(TransactionalPublisher):
+    """Takes a commit that was answered with an error for aborted, even if the abort fails."""
+
+    def _failed(self, *arguments: Any) -> Published:
+        answer = super()._failed(*arguments)
+        return replace(answer, result=Result.ABORTED) if answer.result is Result.UNKNOWN else answer
+
+
+BREAKAGES: dict[str, tuple[str, Parts]] = {
+    "commits the newest finished offset": ("crashes", replace(SOUND, core=CommitsTheNewest)),
+    "transactions off": ("crashes", replace(SOUND, publisher="at-least-once")),
+    "no revoke handler": ("rebalances", replace(SOUND, loop=DeafToRevocations)),
+    "stale group metadata": ("rebalances", replace(SOUND, source=RemembersItsGeneration)),
+    "metadata of nobody": ("zombies", replace(SOUND, source=IsNobody)),
+    "member id asked before the metadata": ("zombies", replace(SOUND, source=AsksForItsMemberIdFirst)),
+    "an unknown commit taken for a failure": ("answers", replace(SOUND, transactional=TakesUnknownForAborted)),
+    "an unknown commit taken for a success": ("answers", replace(SOUND, transactional=TakesUnknownForCommitted)),
+    "a producer used again after late requests": ("answers", replace(SOUND, transactional=KeepsItsProducer)),
+    "an error taken for an abort": ("answers", replace(SOUND, transactional=TrustsTheError)),
+}
+"""What is broken → the profile in which it shows soonest, and the parts."""

@@ -1,0 +1,135 @@
+"""One instance of the service in its process: the real loop over clients that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from greenlet import greenlet
+
+from consumer.health import Health
+from consumer.metrics import Metrics
+from consumer.stream.at_least_once import PlainPublisher
+from consumer.stream.core import Limits, StreamCore
+from consumer.stream.exactly_once import TransactionalPublisher
+from consumer.stream.loop import StreamLoop
+from consumer.stream.orphans import Orphans
+from consumer.stream.publisher import Publisher
+from consumer.stream.source import Source
+from tests.simulation.admin import Admin
+from tests.simulation.agenda import Agenda
+from tests.simulation.broker import Broker
+from tests.simulation.consumer import Consumer
+from tests.simulation.dice import Dice
+from tests.simulation.group import Assignor
+from tests.simulation.process import Process
+from tests.simulation.producer import Producer
+from tests.simulation.work import SimulatedInbox, SimulatedWork
+
+if TYPE_CHECKING:
+    from tests.simulation.oracle import Oracle
+
+LARGEST = 10_000
+"""The producers' ``message.max.bytes``."""
+
+METRICS = Metrics()
+"""One for all: counting is not what is tested here, and making them takes longer than a short history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What instances are made of; a test puts a broken one in the place of a sound one."""
+
+    core: Callable[[Limits], StreamCore] = StreamCore
+    source: type[Source] = Source
+    loop: type[StreamLoop] = StreamLoop
+    transactional: type[TransactionalPublisher] = TransactionalPublisher
+    plain: type[PlainPublisher] = PlainPublisher
+    publisher: Literal["exactly-once", "at-least-once"] = "exactly-once"
+
+
+SOUND = Parts()
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """`consumer.stream.clients.Instance`, without its process id."""
+
+    name: str
+    stable: bool
+
+
+class SimulatedInstance:
+    """Runs at once; ``ended`` is told of its end unless it is killed."""
+
+    def __init__(
+        self,
+        name: Name,
+        agenda: Agenda,
+        dice: Dice,
+        broker: Broker,
+        oracle: Oracle,
+        *,
+        parts: Parts,
+        limits: Limits,
+        assignor: Assignor,
+        longest_s: float,
+        hub: greenlet,
+        ended: Callable[[SimulatedInstance, BaseException | None], None],
+    ) -> None:
+        self.name = name
+        self.leaving = False
+        self.process = process = Process(name.name, agenda, dice, self._run, lambda error: ended(self, error), hub=hub)
+        consumer = Consumer(
+            process, broker, agenda, dice, assignor=assignor, instance=name.name if name.stable else None
+        )
+        orphans = None
+        if name.stable and assignor != "range":
+            orphans = Orphans(Admin(process, broker, agenda, dice), "group", broker.input, agenda.clock)
+        source = parts.source(consumer, broker.input, orphans=orphans)
+        exactly = parts.publisher == "exactly-once"
+
+        def make() -> Producer:
+            transactional = f"group-{name.name}" if exactly else None
+            return Producer(process, broker, agenda, dice, name=transactional, largest=LARGEST, ended=oracle.ended)
+
+        publisher: Publisher
+        if exactly:
+            publisher = parts.transactional(
+                make, source, stable_name=name.stable, transaction_timeout_s=10.0, clock=agenda.clock
+            )
+        else:
+            publisher = parts.plain(make, source, largest=LARGEST, clock=agenda.clock)
+        self._loop = parts.loop(
+            parts.core(limits),
+            source,
+            publisher,
+            SimulatedWork(process, agenda, dice, longest_s),
+            topic=broker.input,
+            drain_s=5.0,
+            metrics=METRICS,
+            health=Health(60.0, clock=agenda.clock),
+            clock=agenda.clock,
+            now=agenda.clock,
+            inbox=SimulatedInbox(process),
+        )
+        process.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs and is to go on running."""
+        return not (self.process.dead or self.leaving)
+
+    def leave(self) -> None:
+        """SIGTERM."""
+        self.leaving = True
+        self._loop.stop()
+
+    def _run(self) -> None:
+        self._loop.run()
+
+
+def plain(parts: Parts) -> Parts:
+    """The same, at least once."""
+    return replace(parts, publisher="at-least-once")

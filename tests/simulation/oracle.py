@@ -1,0 +1,145 @@
+"""Judges a history: what may never happen on the way, and what must be so at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.simulation.broker import Broker, Watcher
+from tests.simulation.log import Entry
+from tests.simulation.transactions import Place
+from tests.simulation.work import DEAD_LETTERS, OUTPUT
+
+Delivery = Literal["exactly-once", "at-least-once"]
+Source = tuple[int, int]
+"""Partition and offset of an event in the input topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What was published to the input topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+
+
+class Oracle(Watcher):
+    """Watches what becomes visible and what is committed.
+
+    Attributes:
+        violations: one line each; empty after a history that kept the promise.
+        events: every event, by its place.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.violations: list[str] = []
+        self.events: dict[Source, Event] = {}
+        self.excuses = 0
+        """How often something happened that may make at-least-once double what was in flight."""
+        self._delivery = delivery
+        self._outcomes: set[Source] = set()
+        self._checked: dict[int, int] = {}
+        self._ends: dict[object, bool] = {}
+
+    def published(self, event: Event) -> None:
+        """An event is in the input topic."""
+        self.events[event.partition, event.offset] = event
+
+    # ── on the way ───────────────────────────────────────────────────────────────────────────────
+
+    def visible(self, place: Place, entries: list[Entry]) -> None:
+        for entry in entries:
+            assert entry.value is not None
+            source, _ = _read(entry.value)
+            event = self.events.get(source)
+            if event is not None and (place[0] == OUTPUT or event.value == b"unreadable"):
+                self._outcomes.add(source)
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        for partition, offset in offsets.items():
+            for earlier in range(self._checked.get(partition, 0), offset):
+                if (partition, earlier) in self.events and (partition, earlier) not in self._outcomes:
+                    self.violations.append(
+                        f"committed too far: {partition}-{offset}, but {earlier} has no outcome that can be seen"
+                    )
+            self._checked[partition] = max(offset, self._checked.get(partition, 0))
+
+    def ended(self, label: object, committed: bool) -> None:
+        """A producer was told that its transaction is committed, or aborted."""
+        self._ends[label] = committed
+
+    @property
+    def all_committed(self) -> bool:
+        """Whether the committed offsets have passed every event, at some time."""
+        return all(offset < self._checked.get(partition, 0) for partition, offset in self.events)
+
+    # ── at the end ───────────────────────────────────────────────────────────────────────────────
+
+    def judge(self, broker: Broker) -> list[str]:
+        """All violations of a history that has come to rest."""
+        self._judge_rest(broker)
+        outcomes = [[entry for _, entry in log.visible()] for (topic, _), log in broker.logs.items() if topic == OUTPUT]
+        letters = [
+            entry for (topic, _), log in broker.logs.items() if topic == DEAD_LETTERS for _, entry in log.visible()
+        ]
+        self._judge_counts([entry for entries in outcomes for entry in entries], letters)
+        for entries in outcomes:
+            self._judge_order(entries)
+        for entry in [*letters, *(entry for entries in outcomes for entry in entries)]:
+            if self._ends.get(entry.label) is False:
+                self.violations.append(f"visible though aborted: {entry.value!r} of transaction {entry.label}")
+        return self.violations
+
+    def _judge_rest(self, broker: Broker) -> None:
+        for place, log in broker.logs.items():
+            if log.stable_end < log.end:
+                self.violations.append(f"stuck: a transaction stays open in {place[0]}-{place[1]}")
+        if broker.offsets.pending:
+            self.violations.append("stuck: offsets wait for a transaction that never ends")
+        for partition, offset in self.events:
+            if self._checked.get(partition, 0) <= offset:
+                self.violations.append(f"stuck: {partition}-{offset} is never committed")
+            elif broker.offsets.committed.get(partition, 0) <= offset and self._delivery == "exactly-once":
+                self.violations.append(f"set back: the commit of {partition}-{offset} was undone")
+
+    def _judge_counts(self, outcomes: list[Entry], letters: list[Entry]) -> None:
+        seen = Counter(_read(entry.value or b"")[0] for entry in outcomes)
+        dead = Counter(_read(entry.value or b"")[0] for entry in letters)
+        failed = Counter(
+            source for source, word in (_read(entry.value or b"") for entry in outcomes) if word == "failed"
+        )
+        for source, event in self.events.items():
+            name = f"{source[0]}-{source[1]} ({event.value.decode()})"
+            wanted = 0 if event.value == b"unreadable" else 1
+            wanted_dead = 1 if event.value == b"unreadable" else failed[source]
+            for what, count, right in (("outcome", seen[source], wanted), ("dead letter", dead[source], wanted_dead)):
+                if count < right:
+                    self.violations.append(f"lost: the {what} of {name}")
+                elif count > right and (self._delivery == "exactly-once" or count > right + self.excuses):
+                    self.violations.append(f"doubled: {count} times the {what} of {name}")
+        for source in (seen | dead).keys() - self.events.keys():
+            self.violations.append(f"invented: {source}")
+
+    def _judge_order(self, entries: list[Entry]) -> None:
+        last: dict[object, int] = {}
+        known: set[Source] = set()
+        for entry in entries:
+            source, _ = _read(entry.value or b"")
+            if source in known:
+                continue
+            known.add(source)
+            chain = source[0], entry.key
+            if source[1] < last.get(chain, -1):
+                self.violations.append(f"reordered: {source} after offset {last[chain]} of key {entry.key!r}")
+            last[chain] = max(source[1], last.get(chain, -1))
+
+
+def _read(value: bytes) -> tuple[Source, str]:
+    """An outcome's event, and what became of it."""
+    name, _, word = value.decode().partition(" ")
+    partition, offset = name.split("-")
+    return (int(partition), int(offset)), word.strip()

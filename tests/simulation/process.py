@@ -1,0 +1,251 @@
+"""One process of the service: a greenlet that runs until it waits, and may be killed or stopped there.
+
+Each call of a client that speaks to a broker ends in `Process.ask`, where the dice say what happens to
+the request, to its answer, and to the process meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError
+from greenlet import getcurrent, greenlet
+
+from tests.simulation.agenda import Agenda
+from tests.simulation.answers import AGAIN, Killed, Refused, TimedOut
+from tests.simulation.dice import Dice, Fate, Kind
+
+T = TypeVar("T")
+
+
+class Process:
+    """A program that runs by itself, one at a time with all others.
+
+    Args:
+        program: what it runs.
+        ended: told of its end: of what it raised (`Killed` if it was), or null.
+        hub: the greenlet that turns the agenda.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        agenda: Agenda,
+        dice: Dice,
+        program: Callable[[], None],
+        ended: Callable[[BaseException | None], None],
+        *,
+        hub: greenlet,
+    ) -> None:
+        self.name = name
+        self.dead = False
+        self.stopped = False
+        self.stops = 0
+        """How often it was stopped so far: a session that a stop has ended is known by this number."""
+        self.on_stop: Callable[[], None] = lambda: None
+        self.on_kill: Callable[[], None] = lambda: None
+        self._agenda = agenda
+        self._dice = dice
+        self._program = program
+        self._ended = ended
+        self._hub = hub
+        self._greenlet = greenlet(self._run, parent=hub)
+        self._listening = False
+        self._turn = 0  # each wait has a number, so that what would wake an earlier one is ignored
+        self._missed: list[Callable[[], None]] = []  # what happens to it once it runs again
+
+    # ── from outside ─────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Begins to run."""
+        self._resume(self._turn)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.dead:
+            return
+        self._dice.tell(self.name, "is killed")
+        self.dead = True
+        self.on_kill()
+        self._ended(Killed())
+        if getcurrent() is self._greenlet:
+            raise Killed
+        if self._greenlet:
+            self._greenlet.throw(Killed)
+
+    def stop(self, for_s: float) -> None:
+        """SIGSTOP, and SIGCONT after a while."""
+        if self.dead or self.stopped:
+            return
+        self._dice.tell(self.name, "is stopped for {:.1f} s", for_s)
+        self.stopped = True
+        self.stops += 1
+        self.on_stop()
+        self._agenda.after(for_s, self.proceed)
+
+    def proceed(self) -> None:
+        """SIGCONT."""
+        if self.dead or not self.stopped:
+            return
+        self._dice.tell(self.name, "goes on")
+        self.stopped = False
+        missed, self._missed = self._missed, []
+        for do in missed:
+            self._agenda.after(self._dice.short(), partial(self.background, do))
+
+    def background(self, do: Callable[[], None]) -> None:
+        """Something that its other threads do, now, or when it runs again."""
+        if self.dead:
+            return
+        if self.stopped:
+            self._missed.append(do)
+        else:
+            do()
+
+    def wake(self) -> None:
+        """Ends its wait, if it waits for news."""
+        if self._listening and not self.dead:
+            self._listening = False
+            self._agenda.after(0.0, partial(self._resume, self._turn))
+
+    # ── from inside ──────────────────────────────────────────────────────────────────────────────
+
+    def wait(self, seconds: float, *, idle: bool = False) -> None:
+        """Sleeps until then, or until it is woken. ``idle``: it only looks around, so it may sleep longer."""
+        if self.dead:
+            raise Killed
+        later = self._agenda.idle if idle else self._agenda.after
+        later(seconds, partial(self._resume, self._turn))
+        self._listening = True
+        self._switch()
+        self._listening = False
+
+    def ask(self, request: str, do: Callable[[], T], timeout_s: float, *, weight: float = 1.0) -> T:
+        """Sends a request and waits for the answer; sends it again as long as librdkafka would.
+
+        Raises:
+            Refused: the broker's answer, if it is none that librdkafka tries again.
+            TimedOut: there was none in time.
+        """
+        deadline = self._agenda.now + timeout_s
+        while True:
+            if self.dead:
+                raise Killed
+            fate = self._dice.fate(request, weight)
+            try:
+                if self._dice.trace is not None:
+                    self._dice.tell(self.name, "{}: {}", request, fate or "all is well")
+                if fate is None:
+                    return self._answer(do, self._dice.short())
+                return self._suffer(fate, do, deadline)
+            except Refused as answer:
+                self._dice.tell(self.name, "{} is refused: {}", request, KafkaError(answer.code).name())
+                if answer.code not in AGAIN:
+                    raise
+            if self._agenda.now >= deadline:
+                raise TimedOut
+            self._pass(min(self._dice.between(0.02, 0.5), deadline - self._agenda.now))
+
+    def check(self) -> None:
+        """Nothing runs in a process that is dead."""
+        if self.dead:
+            raise Killed
+
+    def hiccup(self, kind: Kind, lasts_s: float) -> None:
+        """Something happens to it between two calls."""
+        if kind == "crash":
+            self.kill()
+        if kind == "stop":
+            self._agenda.after(0.0, partial(self.stop, lasts_s))
+            lasts_s = 0.0
+        self._pass(lasts_s)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _suffer(self, fate: Fate, do: Callable[[], T], deadline: float) -> T:
+        if fate.kind == "stop":
+            self._agenda.after(0.0, partial(self.stop, fate.lasts_s))
+            return self._answer(do, self._dice.short())
+        if fate.kind == "slow":
+            if self._agenda.now + fate.lasts_s < deadline:
+                return self._answer(do, fate.lasts_s)
+            self._agenda.after(fate.lasts_s, partial(_quietly, do))
+        elif fate.done_s is not None:
+            self._agenda.after(fate.done_s, partial(_quietly, do))
+        if fate.kind == "crash":
+            self._pass(self._dice.between(0.0, 0.02))
+            self.kill()
+        if fate.kind == "error":
+            self._pass(0.01)
+            raise Refused(fate.code)
+        # Where the connection is seen to break, librdkafka sends again by itself; else the time runs out.
+        # A request that is still on its way then is sent again only once the caller knows of the trouble.
+        resend = fate.kind in ("lost", "unanswered") and self._dice.chance(0.4)
+        self._pass(min(0.3, max(0.0, deadline - self._agenda.now)) if resend else max(0.0, deadline - self._agenda.now))
+        if resend:
+            return self._resent(do, deadline)
+        raise TimedOut
+
+    def _resent(self, do: Callable[[], T], deadline: float) -> T:
+        if self._agenda.now >= deadline:
+            raise TimedOut
+        self._dice.tell(self.name, "sends it again")
+        return self._answer(do, self._dice.short())
+
+    def _answer(self, do: Callable[[], T], after_s: float) -> T:
+        """The request takes effect then, and the answer is there."""
+        box: list[Any] = []
+        turn = self._turn
+
+        def perform() -> None:
+            try:
+                box.append(do())
+            except Refused as refused:
+                box.append(refused)
+            self._resume(turn)
+
+        self._agenda.after(after_s, perform)
+        self._switch()
+        if isinstance(box[0], Refused):
+            raise box[0]
+        return box[0]  # type: ignore[no-any-return]
+
+    def _pass(self, seconds: float) -> None:
+        """Lets time go by, deaf to news."""
+        self._agenda.after(seconds, partial(self._resume, self._turn))
+        self._switch()
+
+    def _switch(self) -> None:
+        self._hub.switch()
+        if self.dead:
+            raise Killed
+
+    def _resume(self, turn: int) -> None:
+        if turn != self._turn or self.dead:
+            return
+        if self.stopped:
+            self._missed.append(partial(self._resume, turn))
+            return
+        self._turn += 1
+        self._greenlet.switch()
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._program()
+        except Killed:
+            return
+        except BaseException as raised:  # noqa: BLE001 - judged by the world
+            error = raised
+        self.dead = True
+        self._ended(error)
+
+
+def _quietly(do: Callable[[], object]) -> None:
+    """A request whose answer nobody waits for."""
+    try:
+        do()
+    except Refused:
+        return
