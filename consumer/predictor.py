@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Literal
 
-from consumer.decoding import Decoder
+from consumer.decoding.decoder import Decoder
 from consumer.errors import EventError, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher

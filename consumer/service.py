@@ -28,7 +28,7 @@ from confluent_kafka import Consumer
 
 from consumer.breaker import Breaker
 from consumer.codec import Encoder
-from consumer.decoding import Decoder
+from consumer.decoding.decoder import Decoder
 from consumer.demo.broker import EmbeddedBroker
 from consumer.errors import FatalError
 from consumer.failures import RecentFailures

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from confluent_kafka import Consumer
 
 from consumer import cli
-from consumer.decoding import Decoder
+from consumer.decoding.decoder import Decoder
 from consumer.events import ModelInfo
 from consumer.health import Health
 from consumer.records import Record

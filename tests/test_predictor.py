@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consumer.decoding import Decoder
+from consumer.decoding.decoder import Decoder
 from consumer.errors import HttpStatus, ModelFailed, Overloaded
 from consumer.events import Failure, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher

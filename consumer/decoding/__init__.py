@@ -3,10 +3,8 @@
 From the outside in: `decoder` lends processes to the threads that ask, `process` is one of them as the
 service sees it, `worker` is what runs inside, `limits` what it may take, `messages` what the two say.
 
+Nothing is imported here: a process for decoding starts with what it needs and no more.
+
 Why at all: an image that crashes a decoder in the service's own process comes back after the restart,
 since its event is not committed, and crashes it again, for ever. `docs/safety.md` has the measurements.
 """
-
-from consumer.decoding.decoder import Decoder
-
-__all__ = ["Decoder"]

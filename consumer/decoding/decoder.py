@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from consumer.decoding.process import DecoderProcess, Died, NeedsRoom, NotStarted
 from consumer.errors import FatalError, FetchTimeout, ImageCorrupt, ImageTooLarge, Overloaded
 from consumer.imaging import Decoded, DecodedImage, kind_of
+from consumer.logs.sparing import Sparing
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Decoder:
         for _ in range(processes):
             self._idle.put(None)
         self._room = threading.Lock()
+        self._sparing = Sparing(log, "images that ended their decoder's process")
         self.deaths = 0
         """How many processes ended while they decoded."""
         self._closed = threading.Event()
@@ -116,9 +118,9 @@ class Decoder:
             return process.decode(body, may_be_large=may_be_large, until=until)
 
     def _tell(self, body: bytes, kind: str, died: Died) -> None:
-        found = {"format": kind.lower(), "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         self.deaths += 1
-        log.warning("an image ended its decoder's process: %s", died, extra=found)
+        message = "an image ended its decoder's process: %s (%s of %d bytes, SHA-256 %s)"
+        self._sparing.log(logging.WARNING, str(died), message, died, kind, len(body), hashlib.sha256(body).hexdigest())
 
     @contextmanager
     def _lend(self, until: float) -> Iterator[DecoderProcess]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.decoding import Decoder
+from consumer.decoding.decoder import Decoder
 from consumer.imaging import DecodedImage, decode_image
 
 

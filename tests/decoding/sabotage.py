@@ -55,18 +55,15 @@ MISDEEDS: dict[str, Callable[[], object]] = {
 }
 
 FIRST_WIDTH = 101
-"""Of a PNG that stands for the first misdeed."""
-
-OTHERS_WIDTH = 100
-"""Every other image is a decent one."""
+"""Of a PNG that stands for the first misdeed; those of other widths are decent."""
 
 
 def width_of(misdeed: str) -> int:
-    return FIRST_WIDTH + list(MISDEEDS).index(misdeed)
+    return FIRST_WIDTH + list(MISDEEDS).index(misdeed) if misdeed in MISDEEDS else FIRST_WIDTH - 1
 
 
 def picture_that(misdeed: str) -> bytes:
-    """A PNG whose decoder does it."""
+    """A PNG whose decoder does it, or one that is decent where there is no such misdeed."""
     file = BytesIO()
     Image.new("L", (width_of(misdeed), 2)).save(file, "PNG")
     return file.getvalue()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from consumer.codec import decode_event, encode_event
-from consumer.decoding import Decoder
+from consumer.decoding.decoder import Decoder
 from consumer.errors import EventError, EventUnreadable, ImageError, UrlInvalid
 from consumer.events import ImageUrl
 from consumer.fetching.urls import parse

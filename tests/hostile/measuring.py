@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.decoding import Decoder
+from consumer.decoding.decoder import Decoder
 from consumer.errors import EventError
 
 PREDICTED = "predicted"
