@@ -42,7 +42,9 @@ class Worker:
         with channel.makefile("rb") as requests:
             channel.sendall(messages.READY)
             while (request := _read(requests)) is not None:
-                for part in self._answer(*request):
+                answer = self._answer(*request)
+                del request  # an idle process holds no image
+                for part in answer:
                     channel.sendall(part)
 
     def _answer(self, body: bytes, may_be_large: bool) -> tuple[bytes, ...]:

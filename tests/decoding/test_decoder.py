@@ -31,7 +31,7 @@ from consumer.errors import (
 )
 from consumer.imaging import DECODED, decode_image
 from tests.decoding import sabotage
-from tests.hostile.measuring import children
+from tests.hostile.measuring import children, memory
 
 SIZE = (24, 16)
 MAX_PIXELS = 20_000_000
@@ -207,6 +207,17 @@ def test_a_large_image_is_decoded_when_no_other_large_one_is(
         assert using.decode(picture(), 30).info.width == 60  # small ones go on
         assert type(failure(using, large, 0.5)) is FetchTimeout
     assert using.decode(large, 30).info.width == 4000
+
+
+def test_a_process_is_small_again_after_a_large_image(make_decoder: MakeDecoder) -> None:
+    using = make_decoder()
+    using.decode(picture(), 30)
+    (pid,) = children()
+    idle = memory(pid, "VmRSS")
+    using.decode(picture(2400, 2400, "BMP"), 60)
+    assert children() == {pid}
+    assert memory(pid) > idle + 30 * 2**20
+    assert memory(pid, "VmRSS") < idle + 8 * 2**20
 
 
 def test_a_jpeg_counts_by_what_it_is_scaled_down_to() -> None:
