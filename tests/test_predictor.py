@@ -157,6 +157,8 @@ def test_a_thread_waits_with_its_image_while_too_many_wait_for_the_model(fetcher
     with ThreadPoolExecutor(1) as thread:
         third = thread.submit(predictor.submit, "good")
         predictor.submit("good", urgent=True)  # an HTTP caller's goes ahead
+        with pytest.raises(TimeoutError):
+            third.result(0.2)
         assert [urgent for _, urgent in batcher.asked] == [False, False, True]
         batcher.waiting[0].set_result(ANSWER)
         third.result(10)
