@@ -32,7 +32,7 @@ from tests.fetching.server import HostileServer, ok
 from tests.hostile import images, urls
 from tests.hostile.measuring import PREDICTED
 
-DEADLINE_S = 8.0
+DEADLINE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def settings_for(made: Servers, **more: Any) -> Settings:
             "fetch_allow_nets": (ip_network("127.0.0.1/32"),),
             "fetch_allow_ports": made.ports | more.pop("ports", frozenset()),
             "fetch_deadline_s": DEADLINE_S,
-            "fetch_max_bytes": 4 * 2**20,
+            "fetch_max_bytes": 2**19,
             "fetch_attempts": 2,
             "http_port": 0,
             "drain_s": 5.0,
