@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from consumer import logs
-from consumer.errors import BrokerError, ServiceError
+from consumer.errors import ServiceError
 from consumer.kafka_settings import EMBEDDED
 from consumer.model import load_model
 from consumer.settings import Settings
@@ -96,13 +96,11 @@ def _topic(consumer: object, topic: str, variable: str, settings: Settings) -> s
 
 
 def _rights(settings: Settings, instance: clients.Instance) -> str:
-    admin = AdminClient(clients.common(settings, instance, "admin") | settings.kafka.for_admin())
+    admin = AdminClient(clients.admin_config(settings, instance))
     try:
-        missing = preflight.missing_rights(admin, settings)
-    except (KafkaException, BrokerError) as error:
-        raise _Skip(f"the broker does not tell: {error}") from None
-    if missing:
-        raise BrokerError(f"this user lacks {', '.join(missing)}: have them granted")
+        preflight.check_rights(admin, settings)
+    except KafkaException as error:
+        raise _Skip(f"the broker does not tell: {error.args[0].str()}") from None
     return "read on the input topic and the group, write on the output topics"
 
 

@@ -24,7 +24,8 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from consumer.breaker import Breaker
 from consumer.codec import Encoder
@@ -94,6 +95,7 @@ class Service:
         self._failure: BaseException | None = None
         self._closing = ExitStack()
         self._web: WebServer | None = None
+        self._is_embedded = settings.kafka.bootstrap_servers == EMBEDDED
 
     @property
     def url(self) -> str:
@@ -115,9 +117,9 @@ class Service:
         self._start_embedded()
         config = clients.consumer_config(self.settings, self._instance)
         consumer = clients.make_consumer(config)
-        source = Source(consumer, self.settings.input_topic, orphans=Orphans.of(self.settings, self._instance))
-        self._closing.callback(source.close)
+        self._closing.callback(consumer.close)
         brokers = self._preflight(consumer, config["error_cb"])
+        source = self._make_source(consumer)
         if asked.is_set():
             return False
         self.health.starting("loading the model")
@@ -224,7 +226,7 @@ class Service:
         log.info("HTTP at %s", self._web.url)
 
     def _start_embedded(self) -> None:
-        if self.settings.kafka.bootstrap_servers != EMBEDDED:
+        if not self._is_embedded:
             return
         broker = EmbeddedBroker(tuple(preflight.topics_of(self.settings).values()))
         self._closing.callback(broker.close)
@@ -246,6 +248,23 @@ class Service:
         told = ", ".join(f"{topic} ({count} partitions)" for topic, count in counts.items())
         log.info("%d brokers at %s: %s", len(brokers), self.settings.kafka.bootstrap_servers, told)
         return brokers
+
+    def _make_source(self, consumer: clients.AnsweringConsumer) -> Source:
+        identity = None
+        if not self._is_embedded:
+            admin = AdminClient(clients.admin_config(self.settings, self._instance))
+            try:
+                preflight.check_rights(admin, self.settings)
+            except KafkaException as error:
+                log.warning("the broker does not tell which rights this user has: %s", error.args[0].str())
+            identity = preflight.identity_of(admin, self.settings)
+        return Source(
+            consumer,
+            self.settings.input_topic,
+            orphans=Orphans.of(self.settings, self._instance),
+            identity=identity,
+            strict=clients.is_strict(self.settings),
+        )
 
     def _make_predictor(self, model: Model, brokers: list[tuple[str, int]]) -> Predictor:
         assert self._web is not None

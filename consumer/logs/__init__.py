@@ -23,6 +23,7 @@ from consumer.logs.capture import Capture
 from consumer.logs.formats import JsonFormatter, TextFormatter
 from consumer.logs.masking import Secrets, mask_url, printable, secrets_of
 from consumer.logs.native import read_line
+from consumer.logs.repeats import Repeats
 
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -240,4 +241,4 @@ def _unraisable(args: sys.UnraisableHookArgs) -> None:
         log.error("%s: %r", args.err_msg or "an exception was ignored in", args.object, exc_info=told)
 
 
-__all__ = ["Format", "Level", "Logs", "configure", "kafka_logger", "mask_url", "printable", "secrets_of"]
+__all__ = ["Format", "Level", "Logs", "Repeats", "configure", "kafka_logger", "mask_url", "printable", "secrets_of"]

@@ -10,20 +10,23 @@ import os
 import re
 import secrets
 import socket
-import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.errors import SettingsError
 from consumer.kafka_settings import variable_of
-from consumer.logs import kafka_logger
+from consumer.logs import Repeats, kafka_logger
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Config = dict[str, Any]
+
+CommitAnswer = tuple[KafkaError | None, list[TopicPartition]]
+"""What librdkafka says of a commit: an error of the whole, and each partition's offset with its own."""
 
 CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
 """Properties that ``group.protocol=consumer`` refuses: there the broker decides."""
@@ -48,30 +51,28 @@ class Instance:
         return cls(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}", stable=False)
 
 
-AGAIN_AFTER_S = 30.0
-"""How often the same trouble is told while it lasts: librdkafka complains at every attempt to connect."""
+AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT}
+"""Several words for one trouble: three brokers that are away complain in turn, each in its own."""
 
 
 class Troubles:
     """The last thing that a client complained about: the reason that its calls do not give.
 
-    A wrong password shows in the error callback only; the call itself just times out.
+    A wrong password shows in the error callback only; the call itself just times out. librdkafka complains
+    at every attempt to connect; one line in 30 s is enough.
     """
 
     def __init__(self, client: str) -> None:
         self._client = client
+        self._repeats = Repeats(log)
         self.last: str | None = None
-        self._told_at = 0.0
 
     def __call__(self, error: KafkaError) -> None:
         """librdkafka's ``error_cb``."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN and self.last is not None:
             return  # follows each failure of the only broker, and says less
         text = re.sub(r" \(after [^)]*\)", "", error.str())
-        now = time.monotonic()
-        if text != self.last or now - self._told_at > AGAIN_AFTER_S:
-            self._told_at = now
-            log.warning("Kafka %s: %s", self._client, text)
+        self._repeats.warning("away" if error.code() in AWAY else error.code(), "Kafka %s: %s", self._client, text)
         self.last = text
 
 
@@ -95,7 +96,6 @@ def consumer_config(settings: Settings, instance: Instance) -> Config:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
-        "auto.offset.reset": "earliest",
         "enable.partition.eof": True,  # tells an empty partition from one whose last offsets are markers
         "allow.auto.create.topics": False,
         "partition.assignment.strategy": "cooperative-sticky",
@@ -113,7 +113,13 @@ def consumer_config(settings: Settings, instance: Instance) -> Config:
     if given.get("group.protocol", "classic").lower() == "consumer":
         for name in CLASSIC_ONLY:
             config.pop(name, None)
-    return config | given
+    # What a user wants where an offset is missing is `consumer.stream.placement`'s to do: see `strict`.
+    return config | given | {"auto.offset.reset": "error"}
+
+
+def is_strict(settings: Settings) -> bool:
+    """Whether the service ends where an offset is missing, rather than go on at the first that is there."""
+    return settings.kafka.for_consumer().get("auto.offset.reset") == "error"
 
 
 def producer_config(settings: Settings, instance: Instance) -> Config:
@@ -134,10 +140,23 @@ def producer_config(settings: Settings, instance: Instance) -> Config:
     return config | settings.kafka.for_producer(transactional=transactional)
 
 
-def make_consumer(config: Config) -> Consumer:
+def admin_config(settings: Settings, instance: Instance) -> Config:
+    """The client that asks about topics and rights."""
+    return common(settings, instance, "admin client") | settings.kafka.for_admin()
+
+
+class AnsweringConsumer(Consumer):
+    """A consumer that keeps what became of its commits: the answers come inside ``poll``."""
+
+    def __init__(self, config: Config) -> None:
+        self.commit_answers: deque[CommitAnswer] = deque()
+        super().__init__(config | {"on_commit": lambda *answer: self.commit_answers.append(answer)})
+
+
+def make_consumer(config: Config) -> AnsweringConsumer:
     """A consumer, or a `SettingsError` that names the variable which librdkafka refuses."""
     try:
-        return Consumer(config)
+        return AnsweringConsumer(config)
     except KafkaException as error:
         raise _refused(error, config) from None
 

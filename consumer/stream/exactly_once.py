@@ -8,6 +8,7 @@ class      told by                                              what is done
 retriable  ``retriable()``                                      the same call again, until the budget
                                                                 ends
 abortable  ``txn_requires_abort()``, or the group has moved on  abort; the same is published later
+forbidden  an authorisation failed                              the process ends
 fenced     PRODUCER_FENCED or INVALID_PRODUCER_EPOCH under a    the process ends
            stable name
 broken     ``fatal()``, and everything else                     a new producer; if the commit had
@@ -31,8 +32,9 @@ from enum import Enum
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.errors import BrokerError
+from consumer.logs import Repeats
 from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
-from consumer.stream.protocol import Publish, Published, Result
+from consumer.stream.protocol import Claim, Publish, Published, Result
 from consumer.stream.source import Source
 
 log = logging.getLogger(__name__)
@@ -46,10 +48,15 @@ GROUP_MOVED_ON = {
 }
 FENCED = {KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FENCED}
 FORBIDDEN = {
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write on the transactional id",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "IdempotentWrite on the cluster",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Write on the output topics",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the group",
 }
+"""The right that is missing, as an administrator grants it."""
+
+TEND_EVERY_S = 1.0
+"""How often a producer that could not be made is tried again while nothing is published."""
 
 
 class _Verdict(Enum):
@@ -76,6 +83,9 @@ class TransactionalPublisher:
         self._transaction_timeout_s = transaction_timeout_s
         self._clock = clock
         self._outbox: Outbox | None = None
+        self._suspects: set[Claim] = set()
+        self._tend_at = 0.0
+        self._troubles = Repeats(log)
 
     def start(self, budget_s: float) -> None:
         """Registers the transactional id; a predecessor's open transaction is aborted by it."""
@@ -83,7 +93,11 @@ class TransactionalPublisher:
             raise BrokerError("the transaction coordinator did not answer: are the brokers healthy?")
 
     def publish(self, publication: Publish, budget_s: float) -> Published:
-        """One transaction. Never raises for what the broker says: see `Published`."""
+        """One transaction.
+
+        Raises:
+            BrokerError: this user lacks a right.
+        """
         began = self._clock()
         # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
         deadline = began + min(budget_s, 0.8 * self._transaction_timeout_s)
@@ -101,9 +115,9 @@ class TransactionalPublisher:
         try:
             producer.begin_transaction()
             outbox.put(publication, deadline)
-            if outbox.rejected:
+            if outbox.failed:
                 self._abort(deadline)
-                return Published(Result.ABORTED, "outcomes too large", tuple(outbox.rejected))
+                return outbox.answer() or Published(Result.ABORTED, "the transaction failed")
             offsets = self._source.positions(publication.offsets)
             prompt = self._again(deadline, lambda left: producer.send_offsets_to_transaction(offsets, metadata, left))
             committing = True
@@ -111,11 +125,18 @@ class TransactionalPublisher:
         except Late as late:
             return self._unfinished(committing, str(late), deadline)
         except KafkaException as error:
-            cause = outbox.refusals[0] if outbox.refusals else error.args[0]
-            return self._failed(error.args[0], cause, committing, began)
+            return self._failed(outbox, error.args[0], committing, began)
         if not prompt:
             self._discard()
         return Published(Result.COMMITTED)
+
+    def tend(self) -> None:
+        """Makes a producer if there is none, and so ends at once what the last one may have left open."""
+        if self._outbox is None and self._clock() >= self._tend_at:
+            self.replace(TEND_EVERY_S)
+            self._tend_at = self._clock() + TEND_EVERY_S
+        if self._outbox is not None:
+            self._outbox.producer.poll(0)  # hands its complaints over
 
     def replace(self, budget_s: float) -> bool:
         """A new producer under the same transactional id, which ends the old one's transaction."""
@@ -125,16 +146,14 @@ class TransactionalPublisher:
         try:
             self._again(deadline, producer.init_transactions)
         except Late as late:
-            log.warning("the transactional producer is not ready: %s", late)
+            self._troubles.warning("start", "the transactional producer is not ready: %s", late)
             return False
         except KafkaException as error:
-            if error.args[0].code() in FORBIDDEN:
-                raise BrokerError(
-                    f"not authorised to publish: {error.args[0].str()}; grant Write on the transactional id"
-                ) from None
-            log.warning("the transactional producer is not ready: %s", error.args[0].str())
+            _refuse_forbidden(error.args[0])
+            self._troubles.warning("start", "the transactional producer is not ready: %s", error.args[0].str())
             return False
-        self._outbox = Outbox(producer, self._clock)
+        self._troubles.over()
+        self._outbox = Outbox(producer, self._clock, self._suspects)
         return True
 
     def close(self, budget_s: float) -> None:  # noqa: ARG002 - nothing is open between publications
@@ -148,8 +167,7 @@ class TransactionalPublisher:
         self._abort(deadline)
         return Published(Result.ABORTED, reason)
 
-    def _failed(self, error: KafkaError, cause: KafkaError, committing: bool, began: float) -> Published:
-        outbox = self._outbox
+    def _failed(self, outbox: Outbox, error: KafkaError, committing: bool, began: float) -> Published:
         verdict = self._judge(error, self._clock() - began)
         if verdict is _Verdict.FENCED:
             self._discard()
@@ -157,10 +175,14 @@ class TransactionalPublisher:
         if verdict is _Verdict.ABORT:
             aborted = self._abort(self._clock() + STEP_S)
             # An error in the place of the commit's answer does not say that nothing was committed; the abort does.
-            result = Result.UNKNOWN if committing and not aborted else Result.ABORTED
-            return Published(result, cause.str(), tuple(outbox.rejected) if outbox else ())
+            if committing and not aborted:
+                return Published(Result.UNKNOWN, error.str())
+            # The call's own error says only that some message failed; the messages' reports say why.
+            return (outbox.answer() if outbox.failed else None) or Published(Result.ABORTED, error.str())
         self._discard()
-        return Published(Result.UNKNOWN if committing else Result.ABORTED, f"the producer broke: {cause.str()}")
+        if not committing:
+            _refuse_forbidden(error)
+        return Published(Result.UNKNOWN if committing else Result.ABORTED, f"the producer broke: {error.str()}")
 
     def _judge(self, error: KafkaError, age_s: float) -> _Verdict:
         """Of the classes that are left: `_again` has called again as long as the error was retriable."""
@@ -179,7 +201,7 @@ class TransactionalPublisher:
         try:
             self._again(max(deadline, self._clock() + 1.0), self._outbox.producer.abort_transaction)
         except (KafkaException, Late) as error:
-            log.warning("the abort failed, the next producer's start does it: %s", error)
+            self._troubles.warning("abort", "the abort failed, the next producer's start does it: %s", error)
             return False
         finally:
             self._discard()
@@ -210,3 +232,8 @@ class TransactionalPublisher:
         outbox, self._outbox = self._outbox, None
         if outbox is not None:
             outbox.producer.purge()
+
+
+def _refuse_forbidden(error: KafkaError) -> None:
+    if error.code() in FORBIDDEN:
+        raise BrokerError(f"not authorised to publish: {error.str()}; grant {FORBIDDEN[error.code()]}")

@@ -19,12 +19,13 @@ from consumer.breaker import Breaker
 from consumer.errors import FatalError
 from consumer.failures import RecentFailures
 from consumer.health import Health
+from consumer.logs import Repeats
 from consumer.metrics import Metrics
 from consumer.records import Outcome, Record
 from consumer.status import StreamStatus
 from consumer.stream.core import StreamCore
 from consumer.stream.probing import Probing
-from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Resume, Submit
+from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Result, Resume, Submit
 from consumer.stream.publisher import Publisher
 from consumer.stream.report import Describe, Reporter
 from consumer.stream.source import Source
@@ -135,6 +136,7 @@ class StreamLoop:
         self._stop = Event()
         self._over = False
         self._drain_until: float | None = None
+        self._troubles = Repeats(log)
 
     @property
     def status(self) -> StreamStatus | None:
@@ -180,6 +182,7 @@ class StreamLoop:
         self._core.received(records, now)
         self._do(self._core.actions(now), PUBLISH_BUDGET_S)
         self._do(self._probing.probes(now), PUBLISH_BUDGET_S)
+        self._publisher.tend()
         self._reporter.report(now)
 
     # ── the listener of assignments, called inside `Source.poll` and `Source.close` ─────────────
@@ -241,8 +244,11 @@ class StreamLoop:
         answer = self._publisher.publish(publication, budget_s)
         ended = self._clock()
         self._reporter.published(answer.result, ended - began)
-        if answer.reason:
-            log.warning("%d outcomes were not published: %s", len(publication.claims), answer.reason)
+        if answer.result is Result.COMMITTED:
+            self._troubles.over()
+        else:
+            kind = (answer.result, bool(answer.rejected))
+            self._troubles.warning(kind, "%d outcomes were not published: %s", len(publication.claims), answer.reason)
         self._reporter.released(self._core.published(answer, ended))
 
     # ── finished work ────────────────────────────────────────────────────────────────────────────

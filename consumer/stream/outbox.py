@@ -8,7 +8,8 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, murmur2
 
 from consumer import records
-from consumer.stream.protocol import Claim, Publish
+from consumer.errors import BrokerError
+from consumer.stream.protocol import Claim, Publish, Published, Result
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
@@ -27,32 +28,75 @@ class Late(Exception):
 
 
 class Outbox:
-    """Produces the messages of one publication after the other; reports of an earlier one are not mixed in."""
+    """Produces the messages of one publication after the other; reports of an earlier one are not mixed in.
 
-    def __init__(self, producer: Producer, clock: Clock) -> None:
+    A message that is larger than its topic allows takes its whole batch with it: the broker refuses them all
+    alike. So the next attempt sends each of the refused ones in a batch of its own, which names the culprit.
+
+    Args:
+        clock: monotonic seconds.
+        suspects: the refused ones of the last attempt; kept by the caller, since it may need a new producer.
+    """
+
+    def __init__(self, producer: Producer, clock: Clock, suspects: set[Claim]) -> None:
         self.producer = producer
         self._clock = clock
         self._counts: dict[str, tuple[int, float]] = {}
         self._attempt = 0
-        self.pending = 0
-        """Messages of this attempt that the broker has not acknowledged."""
-        self.rejected: set[Claim] = set()
-        self.refusals: list[KafkaError] = []
+        self._pending = 0  # messages of this attempt that the broker has not acknowledged
+        self._rejected: set[Claim] = set()
+        self._suspects = suspects
+        self._alone: set[Claim] = set()
+        self._refusals: list[KafkaError] = []
+        self._forbidden: set[str] = set()
 
     def put(self, publication: Publish, deadline: float) -> None:
-        """Hands every message to the producer; too large ones are noted in ``rejected``.
+        """Hands every message to the producer, up to the first that is known to be too large.
 
         Raises:
             KafkaException: the producer refused a message for another reason.
             Late: its queue stayed full, or the number of partitions unknown.
         """
         self._attempt += 1
-        self.pending = 0
-        self.rejected.clear()
-        self.refusals.clear()
+        self._pending = 0
+        self._alone = set(self._suspects)
+        self._suspects.clear()
+        self._rejected, self._refusals, self._forbidden = set(), [], set()
         for claim, outcome in zip(publication.claims, publication.outcomes, strict=True):
             for message in outcome.messages:
-                self._put(claim, message, deadline)
+                if not self._put(claim, message, deadline):
+                    return
+
+    def flush(self, deadline: float) -> None:
+        """Waits until all is acknowledged or refused, but no longer than this."""
+        self.producer.flush(max(0.0, deadline - self._clock()))
+
+    @property
+    def failed(self) -> bool:
+        """Whether the broker, or the producer, has refused any message of this attempt."""
+        return bool(self._rejected or self._suspects or self._refusals or self._forbidden)
+
+    def answer(self) -> Published | None:
+        """What became of the attempt, as far as the broker has told; null if every message is acknowledged.
+
+        Raises:
+            BrokerError: this user may not write there.
+        """
+        if self._forbidden:
+            topics = ", ".join(sorted(self._forbidden))
+            raise BrokerError(f"not authorised to publish: grant Write on topic {topics} to this service's user")
+        if not self._rejected and len(self._suspects) == 1:
+            self._rejected = set(self._suspects)
+            self._suspects.clear()
+        if self._rejected:
+            return Published(Result.ABORTED, "outcomes too large", tuple(self._rejected))
+        if self._suspects:
+            return Published(Result.ABORTED, f"one of {len(self._suspects)} outcomes in a batch is too large")
+        if self._refusals:
+            return Published(Result.ABORTED, self._refusals[0].str())
+        if self._pending:  # an empty queue is no proof: only acknowledgements count
+            return Published(Result.ABORTED, f"{self._pending} messages were not acknowledged in time")
+        return None
 
     def partition_of(self, message: records.Message) -> int:
         """Where Java clients put this key; without a key, what keeps the source's order."""
@@ -61,7 +105,10 @@ class Outbox:
             return message.keyless_partition % count
         return int(murmur2(message.key, count))
 
-    def _put(self, claim: Claim, message: records.Message, deadline: float) -> None:
+    def _put(self, claim: Claim, message: records.Message, deadline: float) -> bool:
+        """False if nothing more should be put, since the attempt has failed already."""
+        if claim in self._alone:
+            self._send_all(deadline)
         while True:
             try:
                 self.producer.produce(
@@ -72,27 +119,41 @@ class Outbox:
                     partition=self.partition_of(message),
                     on_delivery=partial(self._delivered, self._attempt, claim),
                 )
-                self.pending += 1
             except BufferError:  # the producer's queue is full: let it send
                 if self._clock() >= deadline:
                     raise Late("the producer's queue stayed full") from None
                 self.producer.poll(0.05)
                 continue
             except KafkaException as error:
-                if error.args[0].code() not in TOO_LARGE:
+                if error.args[0].code() in TOO_LARGE:
+                    self._rejected.add(claim)
+                elif error.args[0].code() == KafkaError._STATE:  # the transaction has failed by an earlier message
+                    self.producer.poll(0)
+                    self._refusals.append(error.args[0])
+                else:
                     raise
-                self.rejected.add(claim)
-            return
+                return False
+            self._pending += 1
+            if claim in self._alone:
+                self._send_all(deadline)
+            return not self._rejected
 
-    def _delivered(self, attempt: int, claim: Claim, error: KafkaError | None, _: Message) -> None:
+    def _send_all(self, deadline: float) -> None:
+        self.flush(deadline)
+        if len(self.producer):
+            raise Late("a message was not acknowledged in time")
+
+    def _delivered(self, attempt: int, claim: Claim, error: KafkaError | None, message: Message) -> None:
         if attempt != self._attempt:
             return  # of an attempt that was given up
         if error is None:
-            self.pending -= 1
+            self._pending -= 1
         elif error.code() in TOO_LARGE:
-            self.rejected.add(claim)
+            (self._rejected if claim in self._alone else self._suspects).add(claim)
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            self._forbidden.add(message.topic())
         else:
-            self.refusals.append(error)  # a purged message too: it is not out
+            self._refusals.append(error)  # a purged message too: it is not out
 
     def _count(self, topic: str) -> int:
         count, asked = self._counts.get(topic, (0, -PARTITIONS_KNOWN_FOR_S))

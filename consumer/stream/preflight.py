@@ -5,6 +5,7 @@ Every finding is a `BrokerError` in one line that says what is wrong and what to
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
@@ -13,6 +14,9 @@ from confluent_kafka.admin import AclOperation, AdminClient
 from consumer.errors import BrokerError
 from consumer.settings import Settings
 from consumer.stream.clients import Troubles
+from consumer.stream.identity import TopicIdentity
+
+log = logging.getLogger(__name__)
 
 REACH_S = 10.0
 """How long a broker may take to answer at start."""
@@ -69,6 +73,31 @@ def topics_of(settings: Settings) -> dict[str, str]:
     }
 
 
+def identity_of(admin: AdminClient, settings: Settings) -> TopicIdentity | None:
+    """The input topic's id; null, and a line in the log, if the broker does not tell."""
+    try:
+        return TopicIdentity(admin, settings.input_topic)
+    except KafkaException as error:
+        log.warning(
+            "topic %s could not be described, so that it would not be noticed if it were deleted and made again: %s",
+            settings.input_topic,
+            error.args[0].str(),
+        )
+        return None
+
+
+def check_rights(admin: AdminClient, settings: Settings) -> None:
+    """Says which rights this user lacks, before the first outcome is refused.
+
+    Raises:
+        BrokerError: a right is missing.
+        KafkaException: the broker does not say.
+    """
+    missing = missing_rights(admin, settings)
+    if missing:
+        raise BrokerError(f"this user lacks {', '.join(missing)}: have them granted")
+
+
 def missing_rights(admin: AdminClient, settings: Settings) -> list[str]:
     """The rights that this user lacks, in words; empty if nothing is missing.
 
@@ -85,7 +114,13 @@ def missing_rights(admin: AdminClient, settings: Settings) -> list[str]:
         TopicCollection(list(needed)), include_authorized_operations=True, request_timeout=REACH_S
     )
     for topic, answer in answers.items():
-        if needed[topic] not in (answer.result().authorized_operations or [needed[topic]]):
+        try:
+            granted = answer.result().authorized_operations
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise
+            granted = [AclOperation.UNKNOWN]  # it may not even be seen
+        if needed[topic] not in (granted or [needed[topic]]):
             missing.append(f"{needed[topic].name.title()} on topic {topic!r}")
     group = settings.kafka.group_id
     answer = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=REACH_S)[group]

@@ -22,6 +22,9 @@ class Publisher(Protocol):
     def publish(self, publication: Publish, budget_s: float) -> Published:
         """Publishes and commits, and says what became of it."""
 
+    def tend(self) -> None:
+        """Called about every second, between publications: ends what an earlier one has left undone."""
+
     def replace(self, budget_s: float) -> bool:
         """A new producer in place of one that broke; its transaction is ended first. False: not yet."""
 

@@ -7,6 +7,7 @@ methods are called inside `Source.poll` and `Source.close`.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +15,6 @@ from typing import Any, Protocol
 from confluent_kafka import (
     OFFSET_INVALID,
     TIMESTAMP_NOT_AVAILABLE,
-    Consumer,
     KafkaError,
     KafkaException,
     Message,
@@ -22,8 +22,12 @@ from confluent_kafka import (
 )
 
 from consumer.errors import BrokerError, FatalError
-from consumer.records import Record
+from consumer.logs import Repeats
+from consumer.records import Headers, Record
+from consumer.stream.clients import AnsweringConsumer, CommitAnswer
+from consumer.stream.identity import TopicIdentity
 from consumer.stream.orphans import Orphans
+from consumer.stream.placement import Placement
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +52,22 @@ class Source:
     """The input topic.
 
     Args:
-        consumer: configured by `consumer.stream.clients.consumer_config`.
+        consumer: made by `consumer.stream.clients`.
         topic: its name.
         orphans: finds partitions that are with nobody; for members whose place in the group outlives them.
+        identity: which topic this is, to notice when it is made again; null where the broker cannot say.
+        strict: see `Placement`.
     """
 
-    def __init__(self, consumer: Consumer, topic: str, *, orphans: Orphans | None = None) -> None:
+    def __init__(
+        self,
+        consumer: AnsweringConsumer,
+        topic: str,
+        *,
+        orphans: Orphans | None = None,
+        identity: TopicIdentity | None = None,
+        strict: bool = False,
+    ) -> None:
         self._consumer = consumer
         self._topic = topic
         self._orphans = orphans
@@ -62,8 +76,14 @@ class Source:
         self._held: set[int] = set()
         self._member = ""  # that they were assigned to
         self._forgotten = False
+        self._identity = identity
+        self._placement = Placement(consumer, topic, identity, strict=strict)
         self._ends: dict[int, int] = {}
         self._gathered: list[Record] = []
+        self._terms: dict[int, int] = {}
+        self._assignments = 0
+        self._troubles = Repeats(log)
+        self._closed = False
 
     def subscribe(self, listener: Listener) -> None:
         """Joins the group; assignments come through the listener from `poll`."""
@@ -72,6 +92,7 @@ class Source:
             chosen = [one.partition for one in partitions if one.topic == self._topic]
             for partition in chosen:
                 self._ends.pop(partition, None)
+            self._placement.forget(chosen)
             # What was gathered before this change belongs to the tenure that ends with it.
             self._gathered = [record for record in self._gathered if record.partition not in chosen]
             return chosen
@@ -83,12 +104,17 @@ class Source:
                 self._orphans.changed()
             chosen = numbers(partitions)
             self._held.update(chosen)
+            self._assignments += 1
+            self._terms |= dict.fromkeys(chosen, self._assignments)
+            self._placement.assigned(chosen)
             listener.assigned(chosen)
 
         def gone(partitions: Iterable[TopicPartition], tell: Callable[[list[int]], None]) -> None:
             chosen = numbers(partitions)
             tell(chosen)
             self._held.difference_update(chosen)
+            for partition in chosen:
+                self._terms.pop(partition, None)
 
         self._join = partial(
             self._consumer.subscribe,
@@ -109,18 +135,21 @@ class Source:
         that it revoked and assigned again in the same call, which the ledger could not tell apart.
 
         Raises:
-            BrokerError: a right is missing.
+            BrokerError: a right is missing, the topic is gone or was made again, or a partition cannot be read on.
             FatalError: this member was fenced, or the client broke.
         """
         self._gathered = []
         self._join_anew()
+        if self._identity is not None:
+            self._identity.look()
         message = self._consumer.poll(timeout_s)
         while message is not None:
-            if not self._is_error(message):
+            if self._is_record(message):
                 self._gathered.append(_record(message))
                 if len(self._gathered) >= most:
                     break
             message = self._consumer.poll(0)
+        self._placement.settle()
         return self._gathered
 
     def pause(self, partitions: Iterable[int]) -> None:
@@ -139,30 +168,34 @@ class Source:
         try:
             found = self._consumer.committed(self._name(partitions), timeout=timeout_s)
         except KafkaException as error:
-            log.warning("the committed offsets could not be read: %s", error.args[0].str())
+            self._troubles.warning("committed", "the committed offsets could not be read: %s", error.args[0].str())
             return None
+        self._troubles.over("committed")
         if any(one.error for one in found):
             return None
         return {one.partition: -1 if one.offset == OFFSET_INVALID else one.offset for one in found}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Commits outside of a transaction, and waits for the answer.
+        """Sends a commit outside of a transaction; its answer comes into `commit_answers` by a later `poll`.
 
         Raises:
-            KafkaException: it was not committed.
+            KafkaException: it was not sent.
         """
-        answers = self._consumer.commit(offsets=self.positions(offsets), asynchronous=False)
-        for one in answers or ():
-            if one.error:
-                raise KafkaException(one.error)
+        self._consumer.commit(offsets=self.positions(offsets), asynchronous=True)
+
+    @property
+    def commit_answers(self) -> deque[CommitAnswer]:
+        """What became of commits, oldest first; whoever takes an answer in takes it out."""
+        return self._consumer.commit_answers
 
     def positions(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
-        """The client's form of partition → offset."""
-        return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        """The client's form of partition → offset, marked with the topic that they belong to."""
+        mark = self._identity.mark if self._identity else ""
+        return [TopicPartition(self._topic, partition, offset, mark) for partition, offset in offsets.items()]
 
-    def partitions(self) -> set[int]:
-        """The partitions that are assigned now."""
-        return {one.partition for one in self._consumer.assignment() if one.topic == self._topic}
+    def terms(self) -> Mapping[int, int]:
+        """The partitions that are assigned now → a number that is new with each assignment."""
+        return self._terms
 
     def group_metadata(self) -> Any | None:
         """What fences a zombie's transaction, read afresh each time; null while not in the group.
@@ -198,8 +231,10 @@ class Source:
         return max(0, int(high) - next_offset)
 
     def close(self) -> None:
-        """Leaves the group; the listener's ``revoked`` is called for what is still ours."""
-        self._consumer.close()
+        """Leaves the group; the listener's ``revoked`` is called for what is still ours. Again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._consumer.close()
 
     def _join_anew(self) -> None:
         """Leaves and joins again, which makes the group share everything out anew, where that is needed."""
@@ -221,19 +256,22 @@ class Source:
     def _name(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in partitions]
 
-    def _is_error(self, message: Message) -> bool:
-        error = message.error()
+    def _is_record(self, message: Message) -> bool:
+        error, partition = message.error(), message.partition()
         if error is None:
-            return False
+            return self._placement.arrived(partition, message.offset(), message.offset() + 1)
         if error.code() == KafkaError._PARTITION_EOF:
-            self._ends[message.partition()] = message.offset()
+            if self._placement.arrived(partition, message.offset(), message.offset()):
+                self._ends[partition] = message.offset()
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._placement.refused(partition, message.offset())
         elif error.code() in FORBIDDEN:
             raise BrokerError(f"not authorised to read: {error.str()}; grant Read on the topic and on the group")
         elif error.code() in FENCED or error.fatal():
             raise FatalError(f"the consumer cannot go on: {error.str()}")
         else:
-            log.warning("Kafka consumer: %s", error.str())
-        return True
+            self._troubles.warning(error.code(), "Kafka consumer: %s", error.str())
+        return False
 
 
 def _record(message: Message) -> Record:
@@ -245,5 +283,21 @@ def _record(message: Message) -> Record:
         timestamp_ms=-1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp,
         key=message.key(),
         value=message.value(),
-        headers=tuple(message.headers() or ()),
+        headers=_headers(message),
     )
+
+
+def _headers(message: Message) -> Headers:
+    """The record's headers; none of them if the *name* of one is not UTF-8, which the client cannot hand over.
+
+    It then fails once, and asked again would hand out a list with holes that crash the interpreter.
+    """
+    try:
+        return tuple(message.headers() or ())
+    except (SystemError, UnicodeDecodeError):
+        log.warning(
+            "offset %d of partition %d has a header whose name is not UTF-8: it is read without its headers",
+            message.offset(),
+            message.partition(),
+        )
+        return ()

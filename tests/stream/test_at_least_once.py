@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from consumer.demo.broker import EmbeddedBroker
 from consumer.records import Message, Outcome
-from consumer.stream.at_least_once import PlainPublisher
+from consumer.stream.at_least_once import OWED_S, PlainPublisher
+from consumer.stream.clients import CommitAnswer
+from consumer.stream.commits import AGAIN_AFTER_S
 from consumer.stream.protocol import Claim, Publish, Result
 from consumer.stream.source import Source
 
 
 class Offsets:
-    """Stands for the source: remembers what was committed, or fails for a while."""
+    """Stands for the source: remembers what was committed; fails for a while, or does not answer."""
 
     def __init__(self) -> None:
         self.committed: dict[int, int] = {}
         self.failing = False
+        self.silent = False
+        self.term = 1
+        self.commit_answers: deque[CommitAnswer] = deque()
 
-    def partitions(self) -> set[int]:
-        return {0}
+    def terms(self) -> Mapping[int, int]:
+        return {0: self.term}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        if self.failing:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        self.committed |= offsets
+        if self.silent:
+            return
+        answers = [TopicPartition("in", partition, offset) for partition, offset in offsets.items()]
+        error = KafkaError(KafkaError._WAIT_COORD) if self.failing else None
+        self.commit_answers.append((error, answers))
+        if not self.failing:
+            self.committed |= offsets
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class PurgedProducer(Producer):
@@ -45,9 +63,11 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield made
 
 
-def publisher(broker: EmbeddedBroker, offsets: Offsets, kind: type[Producer] = Producer) -> PlainPublisher:
+def publisher(
+    broker: EmbeddedBroker, offsets: Offsets, kind: type[Producer] = Producer, clock: Callable[[], float] | None = None
+) -> PlainPublisher:
     config = {"bootstrap.servers": broker.bootstrap_servers, "linger.ms": 500 if kind is PurgedProducer else 0}
-    made = PlainPublisher(lambda: kind(config), cast(Source, offsets), largest=1_000_000)
+    made = PlainPublisher(lambda: kind(config), cast(Source, offsets), largest=1_000_000, clock=clock or time.monotonic)
     made.start(1.0)
     return made
 
@@ -77,11 +97,66 @@ def test_a_message_that_is_too_large_is_named_before_anything_is_sent(broker: Em
     assert offsets.committed == {}
 
 
-def test_a_commit_that_failed_is_owed_and_made_at_the_end(broker: EmbeddedBroker) -> None:
+def test_a_commit_that_failed_is_sent_again_without_waiting_for_the_next_outcome(broker: EmbeddedBroker) -> None:
     offsets = Offsets()
     offsets.failing = True
     made = publisher(broker, offsets)
     assert made.publish(publication(), 10.0).result is Result.COMMITTED
+    made.tend()
+    offsets.failing = False
+    made.tend()
+    assert offsets.committed == {0: 1}
+
+
+def test_a_commit_that_failed_is_sent_again_at_the_end(broker: EmbeddedBroker) -> None:
+    offsets = Offsets()
+    offsets.failing = True
+    made = publisher(broker, offsets)
+    made.publish(publication(), 10.0)
     offsets.failing = False
     made.close(1.0)
     assert offsets.committed == {0: 1}
+
+
+def test_while_the_coordinator_takes_no_offsets_outcomes_wait_since_a_crash_would_double_them(
+    broker: EmbeddedBroker,
+) -> None:
+    offsets, clock = Offsets(), Clock()
+    made = publisher(broker, offsets, clock=clock)
+    offsets.silent = True
+    assert made.publish(publication(), 10.0).result is Result.COMMITTED
+    clock.now = OWED_S - 1
+    assert made.publish(publication(offset=1), 10.0).result is Result.COMMITTED
+    clock.now = OWED_S + 1
+    assert made.publish(publication(offset=2), 10.0).result is Result.ABORTED
+    offsets.silent = False
+    clock.now = OWED_S - 1 + AGAIN_AFTER_S
+    made.tend()
+    assert offsets.committed == {0: 2}
+    assert made.publish(publication(offset=2), 10.0).result is Result.COMMITTED
+
+
+def test_a_steady_flow_whose_commits_are_answered_one_later_is_not_held_up(broker: EmbeddedBroker) -> None:
+    offsets, clock = Offsets(), Clock()
+    made = publisher(broker, offsets, clock=clock)
+    held: list[CommitAnswer] = []
+    for offset in range(20):
+        clock.now = float(offset)
+        assert made.publish(publication(offset=offset), 10.0).result is Result.COMMITTED
+        new = list(offsets.commit_answers)
+        offsets.commit_answers = deque(held)
+        held = new
+
+
+def test_what_is_owed_of_an_earlier_assignment_is_dropped_since_somebody_may_have_gone_on(
+    broker: EmbeddedBroker,
+) -> None:
+    offsets = Offsets()
+    offsets.failing = True
+    made = publisher(broker, offsets)
+    made.publish(publication(), 10.0)
+    offsets.failing = False
+    offsets.term = 2
+    made.tend()
+    made.close(1.0)
+    assert offsets.committed == {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumer.stream.ledger import Ledger, Stand
 from tests.stream.factories import outcome, record
@@ -129,3 +130,96 @@ def test_whatever_the_order_of_completion_every_event_leaves_once_and_in_order(
     left += [entry.offset for entry in ledger.release(offsets[-1] + 1)]
     assert left == offsets
     assert (len(ledger), ledger.bytes) == (0, 0)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A ledger beside a model of three plain lists; sizes are drawn, so that the bytes must add up exactly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger(partition=0, tenure=1)
+        self.next = 0
+        self.held: dict[int, int] = {}  # offset → bytes, in order
+        self.raw: dict[int, int] = {}
+        self.queued: list[int] = []
+        self.in_flight: list[int] = []
+        self.small: dict[int, int | None] = {}  # of the finished: bytes of the reduced form
+        self.left: list[int] = []
+
+    @rule(gap=st.integers(0, 3), size=st.integers(0, 50))
+    def accept(self, gap: int, size: int) -> None:
+        offset = self.next + gap
+        assert self.ledger.accept(record(offset, value=bytes(size)), now=0.0)
+        assert self.ledger.accept(record(offset, value=bytes(size)), now=0.0) is None
+        self.next = offset + 1
+        self.held[offset] = self.raw[offset] = size
+        self.queued.append(offset)
+
+    @precondition(lambda self: self.queued)
+    @rule()
+    def start(self) -> None:
+        offset = self.queued.pop(0)
+        assert self.ledger.start(offset).offset == offset
+        self.in_flight.append(offset)
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data(), size=st.integers(1, 90), small=st.none() | st.integers(1, 5))
+    def finish(self, data: st.DataObject, size: int, small: int | None) -> None:
+        offset = data.draw(st.sampled_from(self.in_flight))
+        self.in_flight.remove(offset)
+        made = outcome("", size, reduced=None if small is None else outcome("", small))
+        self.ledger.finish(offset, made)
+        self.held[offset] = size + (self.raw[offset] if small is not None else 0)
+        self.small[offset] = small
+
+    @precondition(lambda self: self.small)
+    @rule(data=st.data())
+    def reduce(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.small)))
+        small = self.small[offset]
+        assert self.ledger.reduce(offset) is (small is not None)
+        if small is not None:
+            self.held[offset], self.small[offset] = small, None
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        front = self._front()
+        count = data.draw(st.integers(0, len(front)))
+        if count:
+            gone = [entry.offset for entry in self.ledger.release(front[count - 1] + 1)]
+            assert gone == front[:count]
+            for offset in gone:
+                del self.held[offset], self.small[offset]
+            self.left += gone
+
+    @precondition(lambda self: len(self.held) > len(self.small))
+    @rule(data=st.data())
+    def release_too_much(self, data: st.DataObject) -> None:
+        unfinished = [offset for offset in self.held if offset not in self.small]
+        offset = data.draw(st.sampled_from(unfinished))
+        with pytest.raises(ValueError, match="must not be committed"):
+            self.ledger.release(offset + 1)
+
+    @invariant()
+    def the_front_is_what_is_finished_without_a_gap_from_the_start(self) -> None:
+        assert front(self.ledger) == self._front()
+
+    @invariant()
+    def bytes_and_events_add_up_exactly(self) -> None:
+        assert (len(self.ledger), self.ledger.bytes) == (len(self.held), sum(self.held.values()))
+
+    @invariant()
+    def nothing_leaves_twice_or_out_of_order(self) -> None:
+        assert self.left == sorted(set(self.left))
+
+    def _front(self) -> list[int]:
+        found = []
+        for offset in self.held:
+            if offset not in self.small:
+                break
+            found.append(offset)
+        return found
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -16,7 +16,7 @@ from consumer.settings import Settings
 from consumer.stream.clients import Instance
 from consumer.stream.orphans import LOOK_EVERY_S, LOOKS, Orphans
 from tests.brokers import Kafka
-from tests.stream.test_delivery import PARTITIONS, Member, ShuffledWork, Stage, assert_each_once_and_in_order
+from tests.stream.stage import PARTITIONS, Member, ShuffledWork, Stage, assert_each_once_and_in_order
 
 DIES_BETWEEN_THE_ROUNDS = """
 import os, sys

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import TopicPartition
 
+from consumer.stream.clients import AnsweringConsumer
 from consumer.stream.source import Source
 
 Callback = Callable[[Any, list[TopicPartition]], None]
@@ -70,7 +71,7 @@ def told() -> Told:
 
 @pytest.fixture
 def source(group: Group, told: Told) -> Source:
-    made = Source(group, "t")
+    made = Source(cast(AnsweringConsumer, group), "t")
     made.subscribe(told)
     group.news.append(("on_assign", [0, 1]))
     made.poll(1, 0.0)

@@ -1,0 +1,153 @@
+"""Where reading begins in each partition, and what is done when it cannot go on there.
+
+librdkafka goes to the group's committed offset. Left to itself it would answer an offset that is not there
+by moving to the first or the last record without a word, so it is told ``auto.offset.reset=error`` and the
+decision is made here:
+
+=============================  ======================================================================
+the offset                     what is done
+=============================  ======================================================================
+none is committed              read from the first record: a new group, or a new partition
+is below the first record      retention was faster: a loud line says how many are gone; on from there
+belongs to another topic       deleted and made again: read the new topic from its first record
+lies beyond the end            the brokers lost records, and nobody can tell which are new: end (4)
+=============================  ======================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from consumer.errors import BrokerError
+from consumer.stream.identity import TopicIdentity
+
+log = logging.getLogger(__name__)
+
+FIRST: Final[int] = OFFSET_BEGINNING
+"""Where a partition's first record is, wherever that is by now."""
+
+ASK_S: Final = 5.0
+"""How long one question about a partition may take."""
+
+
+class Placement:
+    """The places of all assigned partitions. Belongs to the thread that polls.
+
+    Args:
+        identity: which topic it is; null where the broker cannot say (the embedded one).
+        strict: end where an offset is missing (``KAFKA_AUTO_OFFSET_RESET=error``) rather than go on behind the gap.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str, identity: TopicIdentity | None, *, strict: bool) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._identity = identity
+        self._strict = strict
+        self._new: set[int] = set()  # assigned, and nothing read yet
+        self._next: dict[int, int] = {}
+        self._stuck: dict[int, int | None] = {}
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """These partitions change hands: whatever was known of them is over."""
+        for partition in partitions:
+            self._new.discard(partition)
+            self._next.pop(partition, None)
+            self._stuck.pop(partition, None)
+
+    def assigned(self, partitions: Iterable[int]) -> None:
+        """These are read from now on."""
+        self._new.update(partitions)
+
+    def arrived(self, partition: int, offset: int, following: int) -> bool:
+        """Something was read at this offset; false if it must be dropped, since reading begins elsewhere.
+
+        The first thing that comes out of a partition is the moment to ask which topic its committed offset
+        belongs to: the broker has just answered for it, so that the answer is there at once.
+
+        Raises:
+            BrokerError: the topic was made again while it was read.
+        """
+        if partition in self._new:
+            self._new.discard(partition)
+            if self._is_foreign(partition):
+                self._stuck[partition] = offset
+                self.settle()
+                return False
+        self._next[partition] = following
+        return True
+
+    def refused(self, partition: int, offset: int | None) -> None:
+        """librdkafka has stopped reading a partition, since this offset is not there; null: none is committed."""
+        self._stuck[partition] = offset if offset is not None and offset >= 0 else None
+
+    def settle(self) -> None:
+        """Begins to read again what was stopped.
+
+        Raises:
+            BrokerError: nobody can tell where to begin.
+        """
+        if self._stuck:
+            stuck, self._stuck = self._stuck, {}
+            self._begin({partition: self._place(partition, offset) for partition, offset in stuck.items()})
+
+    def _place(self, partition: int, offset: int | None) -> int:
+        """Where to begin instead of at this offset."""
+        where = f"partition {partition} of {self._topic}"
+        if offset is None:
+            if self._strict:
+                raise BrokerError(f"{where} has no committed offset, and KAFKA_AUTO_OFFSET_RESET=error: set one")
+            log.info("%s has no committed offset: it is read from its first record on", where)
+            return FIRST
+        if self._is_foreign(partition):
+            log.error(
+                "%s was made again since offset %d was committed: it is read from its first record on", where, offset
+            )
+            self._new.discard(partition)
+            return FIRST
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ASK_S)
+        except KafkaException:
+            return offset  # it is refused again, and asked again
+        if offset < low:
+            gone = f"{low - offset} offsets of {where} are gone unread ({offset} to {low - 1}): retention was faster"
+            if self._strict:
+                raise BrokerError(f"{gone}, and KAFKA_AUTO_OFFSET_RESET=error: move the group's offsets, then start")
+            log.error("%s; going on at %d", gone, low)
+            return int(low)
+        if offset > high or offset < self._next.get(partition, 0):
+            raise BrokerError(
+                f"{where} ends at {high}, and {max(offset, self._next.get(partition, 0))} was read up to: the brokers "
+                "have lost records; say where to go on with kafka-consumer-groups.sh --reset-offsets, then start"
+            )
+        return offset
+
+    def _is_foreign(self, partition: int) -> bool:
+        """Whether the committed offset was committed in another topic of this name."""
+        if self._identity is None:
+            return False
+        try:
+            (found,) = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=ASK_S)
+        except KafkaException as error:
+            log.warning("the committed offset of partition %d could not be read: %s", partition, error.args[0].str())
+            return False
+        if found.error or not self._identity.is_foreign(found.metadata):
+            return False
+        self._identity.look_now()  # it may be this process that knows the former topic only: then it ends here
+        return True
+
+    def _begin(self, places: Mapping[int, int]) -> None:
+        """Reads these partitions from these offsets on. (`seek` works only in partitions that are being read.)"""
+        chosen = [TopicPartition(self._topic, partition, offset) for partition, offset in places.items()]
+        try:
+            self._consumer.incremental_unassign(chosen)
+            self._consumer.incremental_assign(chosen)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+            # The eager assignors know the whole assignment only: the others go on where they are.
+            others = [one for one in self._consumer.assignment() if one.partition not in places]
+            self._consumer.assign(chosen + self._consumer.position(others))
