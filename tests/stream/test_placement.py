@@ -111,7 +111,7 @@ def test_a_topic_that_was_made_again_while_nobody_read_is_read_from_its_first_re
     second.stop()
     assert [value for value in found if value.startswith(b"new")] == sorted(published)
     assert (
-        sum("was made again after offset 4 was committed" in one.getMessage() for one in caplog.records) == PARTITIONS
+        sum("was made again since offset 4 was committed" in one.getMessage() for one in caplog.records) == PARTITIONS
     )
 
 
