@@ -68,6 +68,9 @@ WATCH_EVERY_S = 1.0
 STUCK_ENDS_AFTER_S = 30.0
 """How long after /livez turned to 503 the process ends itself: time for an orchestrator to act first."""
 
+DEFAULT_PORTS = 20
+"""How many instances on one host find a port of their own without a setting: 8000 and those after it."""
+
 END_MARGIN_S = 4.0
 """What ending may take beyond DRAIN_S; the process has 5 s."""
 
@@ -220,10 +223,14 @@ class Service:
             deadline_s=settings.fetch_deadline_s + 5,
         )
         bounds = Bounds(answer_s=settings.fetch_deadline_s + 35)  # waiting for it, and taking it
-        self._web = WebServer(app, settings.http_host, settings.http_port, bounds)
+        tries = 1 if "HTTP_PORT" in settings.given else DEFAULT_PORTS
+        self._web = WebServer(app, settings.http_host, settings.http_port, bounds, tries)
         self._web.start()
         self._closing.callback(self._web.stop, budget_s=1.0)
-        log.info("HTTP at %s", self._web.url)
+        if self._web.port != settings.http_port and settings.http_port:
+            log.warning("HTTP at %s, since %d is taken: set HTTP_PORT to choose", self._web.url, settings.http_port)
+        else:
+            log.info("HTTP at %s", self._web.url)
 
     def _start_embedded(self) -> None:
         if not self._is_embedded:

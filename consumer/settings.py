@@ -219,7 +219,7 @@ class Settings:
     image_max_pixels: int = _setting(50_000_000, _whole(1, 2**30), "largest image, width times height")
 
     http_host: str = _setting("127.0.0.1", _host, "address that the HTTP endpoint listens on")
-    http_port: int = _setting(8000, _whole(0, 65535), "its port; 0 takes a free one")
+    http_port: int = _setting(8000, _whole(0, 65535), "its port; 0 takes a free one", "8000, or the next free one")
     http_api_key: str | None = _setting(
         None, _secret, "with it, /predict/ and /status want Authorization: Bearer KEY", "none", secret=True
     )
@@ -232,6 +232,8 @@ class Settings:
     )
 
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    given: frozenset[str] = frozenset()
+    """The variables of the table that were set, to whatever value."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -242,7 +244,8 @@ class Settings:
         """
         table = {one.name.upper(): one for one in fields(cls) if one.metadata}
         kafka = KafkaSettings.from_env(environ)
-        values: dict[str, Any] = {"kafka": kafka}
+        given = {variable for variable, text in environ.items() if text and variable in table}
+        values: dict[str, Any] = {"kafka": kafka, "given": frozenset(given)}
         for variable, text in environ.items():
             known = table.get(variable)
             if known is None:

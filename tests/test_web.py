@@ -418,6 +418,15 @@ def test_a_taken_port_is_told_in_one_line(app_with: Callable[..., Any]) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_port_that_nobody_chose_gives_way_to_the_next_free_one(app_with: Callable[..., Any]) -> None:
+    with serving(app_with()) as first:
+        second = WebServer(app_with(), "127.0.0.1", first.port, tries=20)
+        second.start()
+        assert first.port < second.port < first.port + 20
+        assert requests.get(second.url, timeout=5).status_code == 200
+        second.stop()
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_a_host_that_is_not_ours_is_told_in_one_line(app_with: Callable[..., Any], host: str) -> None:
     with pytest.raises(SettingsError, match=rf"HTTP_HOST={re.escape(host)} is no address of this machine: \w+"):

@@ -32,11 +32,20 @@ class WebServer:
         host: an address or name to listen on; ``::`` means IPv4 as well.
         port: the port; 0 takes a free one.
         bounds: what connections may cost.
+        tries: how many ports may be tried, from this one on, while others listen on them.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        tries: int = 1,
+    ) -> None:
         self._host = host
         self._port = port
+        self._tries = tries
         connection = partial(BoundedConnection, bounds=bounds, waiting=OrderedDict())
         config = uvicorn.Config(
             app,
@@ -74,7 +83,7 @@ class WebServer:
         Raises:
             SettingsError: it cannot listen there.
         """
-        sockets = listen(self._host, self._port)
+        sockets = listen_near(self._host, self._port, self._tries)
         self._port = sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._run, args=[sockets], name="http", daemon=True)
         self._thread.start()
@@ -108,6 +117,24 @@ class _Server(uvicorn.Server):
         self.serving.set()
 
 
+class PortTakenError(SettingsError):
+    """Another process listens there."""
+
+
+def listen_near(host: str, port: int, tries: int) -> list[socket.socket]:
+    """The same as `listen`, on the first of so many ports that nobody listens on.
+
+    Raises:
+        SettingsError: all are taken, or the host is none of this machine's.
+    """
+    for candidate in range(port, port + tries - 1):
+        try:
+            return listen(host, candidate)
+        except PortTakenError:
+            continue
+    return listen(host, port + tries - 1)
+
+
 def listen(host: str, port: int) -> list[socket.socket]:
     """Open sockets on every address of a host (``localhost`` has two), all on one port.
 
@@ -139,7 +166,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
     for one in opened:
         one.close()
     assert refused is not None, "getaddrinfo gives at least one address"
-    raise SettingsError(_why(host, port, refused))
+    kind = PortTakenError if refused.errno == errno.EADDRINUSE else SettingsError
+    raise kind(_why(host, port, refused))
 
 
 def _why(host: str, port: int, error: OSError) -> str:
