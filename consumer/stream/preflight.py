@@ -95,7 +95,7 @@ def check_rights(admin: AdminClient, settings: Settings) -> None:
     """
     missing = missing_rights(admin, settings)
     if missing:
-        raise BrokerError(f"this user lacks {', '.join(missing)}: have them granted")
+        raise BrokerError(f"this user lacks {', '.join(missing)}: have it granted")
 
 
 def missing_rights(admin: AdminClient, settings: Settings) -> list[str]:
