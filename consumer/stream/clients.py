@@ -169,7 +169,23 @@ def make_producer(config: Config) -> Producer:
         raise _refused(error, config) from None
 
 
+ALIASES = {
+    "queue.buffering.max.ms": "linger.ms",
+    "message.send.max.retries": "retries",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "compression.codec": "compression.type",
+    "message.timeout.ms": "delivery.timeout.ms",
+    "metadata.broker.list": "bootstrap.servers",
+    "request.required.acks": "acks",
+    "sasl.mechanisms": "sasl.mechanism",
+}
+"""librdkafka's own name → the other one, under which a property may have been set. It complains of its own only."""
+
+
 def _refused(error: KafkaException, config: Config) -> SettingsError:
     text = error.args[0].str()
-    named = max((name for name in config if name in text), key=len, default=None)
-    return SettingsError(f"{variable_of(named)} is not accepted: {text}" if named else f"librdkafka refuses: {text}")
+    names = {own: name for own, name in ALIASES.items() if name in config} | {name: name for name in config}
+    named = max((own for own in names if own in text), key=len, default=None)
+    if named is None:
+        return SettingsError(f"librdkafka refuses: {text}")
+    return SettingsError(f"{variable_of(names[named])} is not accepted: {text}")

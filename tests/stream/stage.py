@@ -28,6 +28,7 @@ from consumer.stream.source import Source
 from tests.brokers import Kafka
 
 PARTITIONS = 3
+IN_FLIGHT = 32
 
 
 class ShuffledWork:
@@ -65,7 +66,7 @@ class Member:
         self.metrics = Metrics()
         self.health = Health(60.0)
         self.loop = StreamLoop(
-            StreamCore(Limits(in_flight=32)),
+            StreamCore(Limits(in_flight=IN_FLIGHT)),
             source,
             make_publisher(settings, instance, source),
             work,

@@ -175,7 +175,8 @@ def test_an_outcome_that_only_the_broker_finds_too_large_is_reduced_and_its_batc
     resource = ConfigResource(ResourceType.TOPIC, stage.output)
     limit = ConfigEntry("max.message.bytes", "20000", incremental_operation=AlterConfigOpType.SET)
     resource.add_incremental_config(limit)
-    AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).incremental_alter_configs([resource])[resource].result()
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})  # kept: without a variable it is destroyed
+    admin.incremental_alter_configs([resource])[resource].result()
     stage.publish(60)
 
     class LargeWork(ShuffledWork):

@@ -1,0 +1,99 @@
+"""Membership on Apache Kafka: while the model loads, while everything is paused, while one stops."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+from confluent_kafka import KafkaError
+
+from consumer.errors import ModelError
+from consumer.records import Outcome, Record
+from consumer.signals import StopRequest
+from ops.local_kafka import topics
+from tests.brokers import Kafka
+from tests.stream.stage import IN_FLIGHT, Member, ShuffledWork, Stage, assert_each_once_and_in_order
+
+
+class GatedWork(ShuffledWork):
+    """Finishes nothing until it is let."""
+
+    def __init__(self, topic: str, seed: int) -> None:
+        super().__init__(topic, seed)
+        self.gate = threading.Event()
+        self.full = threading.Event()
+        self._begun = 0
+
+    def submit(self, record: Record) -> Future[Outcome]:
+        self._begun += 1
+        if self._begun == IN_FLIGHT:
+            self.full.set()
+        return super().submit(record)
+
+    def _echo(self, record: Record, pause: float) -> Outcome:
+        assert self.gate.wait(30.0)
+        return super()._echo(record, pause)
+
+
+def members(kafka: Kafka, group: str) -> int:
+    answer = topics.admin(kafka.bootstrap_servers).describe_consumer_groups([group])[group]
+    if answer.exception() is not None:
+        (error,) = answer.exception().args
+        assert error.code() == KafkaError.GROUP_ID_NOT_FOUND  # nobody has ever joined it
+        return 0
+    return len(answer.result().members)
+
+
+def test_while_the_model_loads_the_service_is_no_member_of_its_group(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from consumer import service
+
+    stage = Stage(kafka, "exactly-once", HTTP_PORT="0", DEAD_LETTER_TOPIC=kafka.unique_topic("dead"))
+    found: list[int] = []
+
+    def load(_: object) -> None:
+        found.append(members(kafka, stage.settings.kafka.group_id))
+        raise ModelError("seen enough")
+
+    monkeypatch.setattr(service, "load_model", load)
+    with service.Service(stage.settings) as made, pytest.raises(ModelError, match="seen enough"):
+        made.start(StopRequest())
+    assert found == [0]
+
+
+def test_a_member_that_is_full_for_longer_than_a_session_keeps_its_partitions(kafka: Kafka) -> None:
+    stage = Stage(
+        kafka,
+        "exactly-once",
+        KAFKA_SESSION_TIMEOUT_MS="1500",
+        KAFKA_MAX_POLL_INTERVAL_MS="2000",
+    )
+    stage.publish(500)
+    work = GatedWork(stage.output, seed=1)
+    member = Member(stage.settings, work)
+    assert work.full.wait(20.0)
+    threading.Event().wait(3.0)  # longer than either; the intake is paused, since 32 are in flight and 256 wait
+    assert members(kafka, stage.settings.kafka.group_id) == 1
+    work.gate.set()
+    outcomes = stage.outcomes(at_least=500)
+    member.stop()
+    assert_each_once_and_in_order(stage, outcomes)
+    assert member.metrics.registry.get_sample_value("image_consumer_rebalances_total") == 1
+
+
+def test_a_member_that_joins_while_another_drains_takes_over_without_a_loss_or_a_double(kafka: Kafka) -> None:
+    stage = Stage(kafka, "exactly-once")
+    stage.publish(300)
+    work = GatedWork(stage.output, seed=1)
+    first = Member(stage.settings, work)
+    assert work.full.wait(20.0)
+    first.loop.stop()
+    second = Member(stage.settings, ShuffledWork(stage.output, seed=2))
+    stage.outcomes(at_least=1)
+    work.gate.set()
+    first.stop()
+    outcomes = stage.outcomes(at_least=300)
+    second.stop()
+    assert_each_once_and_in_order(stage, outcomes)
