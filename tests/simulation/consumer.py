@@ -25,6 +25,9 @@ SESSION_S = 10.0
 REBALANCE_TIMEOUT_S = 60.0
 """What `consumer.stream.clients` asks for."""
 
+LOST = 0.02
+"""How often a commit that nobody waits for, or its answer, gets lost."""
+
 
 class Message:
     """A record, or an error, as ``poll`` gives it."""
@@ -93,6 +96,7 @@ class Consumer:
         self._leaving = False
         self._closed = False
         self._broken: int | None = None
+        self.commit_answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         process.on_stop = self._stopped
         process.on_kill = self._died
 
@@ -176,10 +180,25 @@ class Consumer:
         ]
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+        """If nobody waits, the coordinator has it at once, or never; its answer comes later, or never."""
         metadata = self._generation, self._member, self._instance if self._member else None
         chosen = {one.partition: one.offset for one in offsets}
-        if chosen:
+        if not asynchronous:
             self._ask("commit", lambda: self._broker.commit_offsets(chosen, metadata), 60.0)
+            return offsets
+        self._preempt()
+        if self._dice.chance(LOST):
+            return offsets
+        error = None
+        try:
+            self._broker.commit_offsets(chosen, metadata)
+        except Refused as refused:
+            error = KafkaError(refused.code)
+        if not self._dice.chance(LOST):
+            answer = error, offsets
+            self._agenda.after(
+                self._dice.short(), lambda: self._process.background(lambda: self.commit_answers.append(answer))
+            )
         return offsets
 
     def close(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from greenlet import greenlet
 
 from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.stream.at_least_once import PlainPublisher
+from consumer.stream.clients import AnsweringConsumer
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.loop import StreamLoop
@@ -87,7 +88,7 @@ class SimulatedInstance:
         orphans = None
         if name.stable and assignor != "range":
             orphans = Orphans(Admin(process, broker, agenda, dice), "group", broker.input, agenda.clock)
-        source = parts.source(consumer, broker.input, orphans=orphans)
+        source = parts.source(cast(AnsweringConsumer, consumer), broker.input, orphans=orphans)
         exactly = parts.publisher == "exactly-once"
 
         def make() -> Producer:

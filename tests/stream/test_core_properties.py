@@ -58,6 +58,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.finished: dict[Claim, int] = {}  # claim → bytes of its outcome
         self.received: set[tuple[int, int, int]] = set()
         self.publish: Publish | None = None
+        self.unknown = False
         self.resolve = False
         self.stopped = False
 
@@ -81,7 +82,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.core.revoking(mine)
         if also_publish:
             self.act()
-        if also_publish and self.publish is not None and not self.resolve and not self._unknown():
+        if also_publish and self.publish is not None and not self.unknown:
             self.answer(Result.COMMITTED)
         self._gone(mine)
 
@@ -133,12 +134,13 @@ class CoreMachine(RuleBasedStateMachine):
                     self.publish = action
                 case Resolve(chosen):
                     assert self.publish is not None
+                    assert self.unknown
                     assert set(chosen) == set(self.publish.offsets)
                     self.resolve = True
                 case Halt(reason):
                     raise AssertionError(f"halted without a cause: {reason}")
 
-    @precondition(lambda self: self.publish is not None and not self.resolve)
+    @precondition(lambda self: self.publish is not None and not self.unknown)
     @rule(result=st.sampled_from([Result.COMMITTED, Result.ABORTED, Result.UNKNOWN]), took_effect=st.booleans())
     def answer(self, result: Result, took_effect: bool = True) -> None:
         assert self.publish is not None
@@ -149,10 +151,12 @@ class CoreMachine(RuleBasedStateMachine):
         assert [entry.offset for entry in released] == (
             [claim.offset for claim in publish.claims] if result is Result.COMMITTED else []
         )
-        if result is not Result.UNKNOWN:
+        if result is Result.UNKNOWN:
+            self.unknown = True
+        else:
             self.publish = None
 
-    @precondition(lambda self: self.publish is not None and not self.resolve)
+    @precondition(lambda self: self.publish is not None and not self.unknown)
     @rule(data=st.data())
     def reject(self, data: st.DataObject) -> None:
         """The broker finds outcomes too large: those that have a smaller form."""
@@ -170,7 +174,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.resolve = False
         self.core.resolved(dict(self.broker.committed) if answered else None, self.now)
         if answered:
-            self.publish = None
+            self.publish, self.unknown = None, False
 
     @rule(seconds=st.sampled_from([0.01, 0.06, 1.0, 6.0]))
     def wait(self, seconds: float) -> None:
@@ -216,7 +220,7 @@ class CoreMachine(RuleBasedStateMachine):
             self.now += 10.0
             if self.resolve:
                 self.resolved(answered=True)
-            elif self.publish is not None and not self._unknown():
+            elif self.publish is not None and not self.unknown:
                 self.answer(Result.COMMITTED)
             self.act()
             while self.running:
@@ -239,11 +243,7 @@ class CoreMachine(RuleBasedStateMachine):
         for partition in mine:
             del self.position[partition]
         if self.publish is not None and not any(self._is_mine(claim) for claim in self.publish.claims):
-            self.publish, self.resolve = None, False
-
-    def _unknown(self) -> bool:
-        """Whether the publication waits to be resolved: `Resolve` is given out after a pause."""
-        return bool(self.core._unresolved)  # there is no other way to ask
+            self.publish, self.unknown, self.resolve = None, False, False
 
     def _is_mine(self, claim: Claim) -> bool:
         return claim.partition in self.position and self.tenure[claim.partition] == claim.tenure

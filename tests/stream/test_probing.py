@@ -129,6 +129,9 @@ class World:
     def start(self, budget_s: float) -> None:
         """Nothing to do."""
 
+    def tend(self) -> None:
+        """Nothing to do."""
+
     def close(self, budget_s: float = 0.0) -> None:
         """Nothing to do."""
 
