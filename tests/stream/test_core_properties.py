@@ -278,4 +278,4 @@ def _outcome(claim: Claim, size: int) -> Outcome:
 
 
 TestCore = CoreMachine.TestCase
-TestCore.settings = settings(max_examples=250, stateful_step_count=60, deadline=None)
+TestCore.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
