@@ -29,7 +29,7 @@ from tests.faults.proof import TRIES, Proof, prove
 from tests.faults.report import Report
 from tests.faults.run import Run
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
-from tests.faults.table import COLUMNS, Line, printed, write
+from tests.faults.table import COLUMNS, TIMES, Line, printed, times, write
 
 EXAMPLES = """examples:
   python -m tests.faults --list
@@ -73,6 +73,8 @@ def _survive(arena: Arena, options: argparse.Namespace, asked: StopRequest, cons
             lines.append(Line.of(reports))
             if options.write:
                 write(options.write, "chaos", COLUMNS, [lines[-1].cells])
+                if timed := times(reports):
+                    write(options.write, "times", TIMES, timed)
         if asked.is_set():
             break
     console.print(printed(COLUMNS, [(line.cells, line.bad) for line in lines]))

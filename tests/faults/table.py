@@ -52,6 +52,21 @@ class Line:
         return cls(cells, any(report.bad for report in reports))
 
 
+TIMES = ("scenario: what was timed", "times", "median", "longest", "bound")
+
+
+def times(reports: Sequence[Report]) -> list[tuple[str, ...]]:
+    """A line for each time that a scenario has a bound for."""
+    lines: list[tuple[str, ...]] = []
+    for name, bound in reports[0].scenario.bounds.items():
+        found = sorted(one for report in reports for one in report.measures.get(name, ()))
+        if found:
+            middle, longest = found[len(found) // 2], found[-1]
+            cells = (f"{len(found)}", f"{middle:.2f} s", f"{longest:.2f} s", f"{bound:g} s")
+            lines.append((f"{reports[0].scenario.name}: {name}", *cells))
+    return lines
+
+
 def printed(columns: Sequence[str], lines: Sequence[tuple[Sequence[str], bool]]) -> Table:
     """For the terminal: cells, and whether they are bad news."""
     table = Table(*columns, box=None, pad_edge=False)

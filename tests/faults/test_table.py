@@ -10,7 +10,7 @@ from tests.faults.__main__ import main
 from tests.faults.breakages import RULES
 from tests.faults.report import Report
 from tests.faults.scenarios import BY_NAME, SCENARIOS
-from tests.faults.table import COLUMNS, Line, write
+from tests.faults.table import COLUMNS, Line, times, write
 from tests.faults.tally import Counts
 
 GOOD = Counts(0, 0, 0, 0, 0, 0, silence_s=1.25)
@@ -47,6 +47,11 @@ def test_a_time_above_its_bound_is_bad_and_so_is_one_that_was_not_measured() -> 
     assert not report("back-stable", GOOD, {"ready to outcome": [0.4, 1.9]}).bad
     assert report("back-stable", GOOD, {"ready to outcome": [0.4, 2.1]}).bad
     assert report("back-stable", GOOD).bad
+
+
+def test_times_are_told_beside_their_bound() -> None:
+    reports = [report("back-stable", GOOD, {"ready to outcome": [0.25, 1.9]}), report("back-stable", GOOD)]
+    assert times(reports) == [("back-stable: ready to outcome", "2", "1.90 s", "1.90 s", "2 s")]
 
 
 def test_an_instance_that_ended_by_a_bug_is_bad() -> None:
