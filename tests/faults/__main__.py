@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=_positive, default=int(LARGE.rate), metavar="N", help="events a second, at most")
     parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="runs of each, with other dice")
     parser.add_argument(
-        "--break", dest="broken", choices=sorted(RULES), help="a rule of the service, broken on purpose"
+        "--break", dest="broken", choices=["all", *sorted(RULES)], help="a rule of the service to break"
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="a Markdown file whose table gets these lines")
     parser.add_argument("--list", action="store_true", help="the scenarios and the rules")

@@ -45,6 +45,8 @@ class Feed:
         topic: the input topic.
         size: how much and how fast.
         seen: tells how many outcomes there are.
+        more: tells whether to go on, at half the rate, after the last of them: a fault that lasts long needs
+            events to show what it does.
 
     Attributes:
         events: what the broker has acknowledged, in that order.
@@ -52,11 +54,12 @@ class Feed:
         over: nothing more will come.
     """
 
-    def __init__(self, arena: Arena, topic: str, size: Size, seen: Callable[[], int]) -> None:
+    def __init__(self, arena: Arena, topic: str, size: Size, seen: Callable[[], int], more: Callable[[], bool]) -> None:
         self._arena = arena
         self._topic = topic
         self._size = size
         self._seen = seen
+        self._more = more
         self.events: list[Event] = []
         self.at: dict[int, tuple[int, int]] = {}
         self.over = False
@@ -93,18 +96,18 @@ class Feed:
                 "log_level": 0,  # brokers that are away are what this is about
             }
         )
-        began = time.monotonic()
-        for number in range(self._size.events):
-            while not self.over and not self._due(number, time.monotonic() - began):
+        due = time.monotonic()
+        number = 0
+        while number < self._size.events or self._more():
+            while not self.over and (time.monotonic() < due or number - self._seen() > AHEAD):
                 producer.poll(0.002)
             if self.over:
                 break
             self._produce(producer, number)
+            due += 1 / (self._size.rate if number < self._size.events else self._size.rate / 2)
+            number += 1
         producer.flush(60)
         self.over = True
-
-    def _due(self, number: int, passed_s: float) -> bool:
-        return passed_s >= number / self._size.rate and number - self._seen() <= AHEAD
 
     def _produce(self, producer: Producer, number: int) -> None:
         key, value = b"key-%d" % (number % KEYS), self._value(number)

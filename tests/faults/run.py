@@ -66,6 +66,7 @@ class Run:
         self._folder = arena.folder / self.group
         self._journal = self._folder / "aborted.jsonl"
         self._topics = {name: f"{name}-{self.group}" for name in ("in", "out", "dead")}
+        self._faults = 0
         self._crashes: list[int] = []
         self._marks: list[tuple[str, float, float]] = []
         self._supervising = threading.Lock()
@@ -79,9 +80,11 @@ class Run:
         for topic in self._topics.values():
             self.arena.kafka.create_topic(topic, PARTITIONS)
         self._audience = Audience(self.arena.servers, self.group, self._topics, PARTITIONS)
-        self._feed = Feed(self.arena, self._topics["in"], self.size, lambda: self._audience.seen)
+        self._feed = Feed(
+            self.arena, self._topics["in"], self.size, lambda: self._audience.seen, lambda: not self._faults
+        )
         try:
-            faults = self._go()
+            self._go()
             self._audience.leave()
             for name, *during in self._marks:
                 self.measures[name].append(self._audience.silence(self._feed, (during[0], during[1])))
@@ -94,7 +97,7 @@ class Run:
             len(self._feed.events),
             counts,
             aborted,
-            faults,
+            self._faults,
             self._crashes,
             dict(self.measures),
             time.monotonic() - began,
@@ -103,14 +106,14 @@ class Run:
             report.logs = "\n".join([*self._audience.evidence, *(instance.tail(60) for instance in self.instances)])
         return report
 
-    def _go(self) -> int:
+    def _go(self) -> None:
         for _ in range(self.scenario.instances):
             self.instances.append(self.new_instance())
             self.start(self.instances[-1], wait=False)
         for instance in self.instances:
             instance.wait_until_ready(self.asked)
         self._feed.start()
-        faults = self._hurt()
+        self._hurt()
         while self._feed.running and not self.stalled() and not self.asked.is_set():
             self.wait(lambda: not self._feed.running, 1.0)
         self._feed.stop()
@@ -120,18 +123,15 @@ class Run:
             self.down.add(instance)
             if instance.alive and (code := instance.stop()) != 0:
                 self._crashes.append(code)
-        return faults
 
-    def _hurt(self) -> int:
+    def _hurt(self) -> None:
         """Faults, one after the other, with a few outcomes between, as long as events are published."""
-        done = 0
         while not self.asked.is_set():
             self.wait(partial(self._enough, self._audience.seen + self.random.randint(15, 40)), self.size.stall_s)
-            if self._feed.over and done:
+            if self._feed.over and self._faults:
                 break
-            self.scenario.faults[done % len(self.scenario.faults)](self)
-            done += 1
-        return done
+            self.scenario.faults[self._faults % len(self.scenario.faults)](self)
+            self._faults += 1
 
     def _enough(self, outcomes: int) -> bool:
         return self._audience.seen >= outcomes or self._feed.over
