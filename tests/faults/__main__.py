@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,7 @@ from tests.faults.report import Report
 from tests.faults.run import Run
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.faults.table import COLUMNS, TIMES, Line, printed, times, write
+from tests.faults.together import Together
 
 EXAMPLES = """examples:
   python -m tests.faults --list
@@ -67,58 +69,66 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _survive(arena: Arena, options: argparse.Namespace, asked: StopRequest, console: Console) -> int:
     lines: list[Line] = []
-    for scenario in options.scenario or SCENARIOS:
-        reports = _runs(arena, scenario, options, asked=asked, console=console)
-        if reports:
-            lines.append(Line.of(reports))
-            if options.write:
-                write(options.write, "chaos", COLUMNS, [lines[-1].cells])
-                if timed := times(reports):
-                    write(options.write, "times", TIMES, timed)
-        if asked.is_set():
-            break
+    scenarios = options.scenario or SCENARIOS
+    with _progress(console) as progress:
+        together = Together(scenarios, partial(_runs, arena, options, asked, progress), options.at_once)
+        for scenario in scenarios:
+            if reports := together.report(scenario.name):
+                lines.append(Line.of(reports))
+                if options.write:
+                    write(options.write, "chaos", COLUMNS, [lines[-1].cells])
+                    if timed := times(reports):
+                        write(options.write, "times", TIMES, timed)
     console.print(printed(COLUMNS, [(line.cells, line.bad) for line in lines]))
     return INTERRUPTED if asked.is_set() else int(any(line.bad for line in lines))
 
 
+def _runs(
+    arena: Arena, options: argparse.Namespace, asked: StopRequest, progress: Progress, scenario: Scenario
+) -> list[Report]:
+    """One scenario with every seed, a bar for each while it lasts and a line when it is over."""
+    reports: list[Report] = []
+    size = replace(LARGE, events=options.events, rate=options.rate)
+    for seed in range(1, options.seeds + 1):
+        if asked.is_set():
+            break
+        with _bar(progress, f"{scenario.name}, seed {seed}", size.events) as tell:
+            report = Run(arena, scenario, size, seed=seed, asked=asked, tell=tell).execute()
+        if asked.is_set():
+            break  # an interrupted run has not published everything: its counts mean nothing
+        progress.console.print(report.told(), style="red" if report.bad else "", markup=False, soft_wrap=True)
+        if report.bad:
+            progress.console.print(report.logs, markup=False, soft_wrap=True)
+        reports.append(report)
+    return reports
+
+
 def _prove(arena: Arena, options: argparse.Namespace, asked: StopRequest, console: Console) -> int:
     proofs: list[Proof] = []
-    for rule in sorted(RULES) if options.broken == "all" else [options.broken]:
-        with _bar(console, f"{rule} broken", TRIES[-1]) as tell:
-            proofs.append(prove(arena, rule, asked=asked, tell=tell))
-        if asked.is_set():
-            return INTERRUPTED
-        console.print(*proofs[-1].cells[:1], *proofs[-1].cells[2:], sep="; ", markup=False, soft_wrap=True)
-        if options.write:
-            write(options.write, "rules", proof.COLUMNS, [proofs[-1].cells])
+    with _progress(console) as progress:
+        for rule in sorted(RULES) if options.broken == "all" else [options.broken]:
+            with _bar(progress, f"{rule} broken", TRIES[-1]) as tell:
+                proofs.append(prove(arena, rule, asked=asked, tell=tell))
+            if asked.is_set():
+                return INTERRUPTED
+            console.print("; ".join(proofs[-1].cells), markup=False, soft_wrap=True)
+            if options.write:
+                write(options.write, "rules", proof.COLUMNS, [proofs[-1].cells])
     console.print(printed(proof.COLUMNS, [(one.cells, not one.found) for one in proofs]))
     return int(not all(one.found for one in proofs))
 
 
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
 @contextmanager
-def _bar(console: Console, name: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar on the terminal for as long as the block lasts; gives what a run tells how far it is."""
-    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda published, seen: progress.update(task, completed=seen)
-
-
-def _runs(
-    arena: Arena, scenario: Scenario, options: argparse.Namespace, *, asked: StopRequest, console: Console
-) -> list[Report]:
-    reports = []
-    size = replace(LARGE, events=options.events, rate=options.rate)
-    for seed in range(1, options.seeds + 1):
-        with _bar(console, f"{scenario.name}, seed {seed}", size.events) as tell:
-            report = Run(arena, scenario, size, seed=seed, asked=asked, tell=tell).execute()
-        if asked.is_set():
-            break  # an interrupted run has not published everything: its counts mean nothing
-        console.print(report.told(), style="red" if report.bad else "", markup=False, soft_wrap=True)
-        if report.bad:
-            console.print(report.logs, markup=False, soft_wrap=True)
-        reports.append(report)
-    return reports
+def _bar(progress: Progress, name: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar for as long as the block lasts; gives what a run tells how far it is."""
+    task = progress.add_task(name, total=total)
+    yield lambda published, seen: progress.update(task, completed=seen)
+    progress.remove_task(task)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         "--events", type=_positive, default=LARGE.events, metavar="N", help="each (default: %(default)s)"
     )
     parser.add_argument("--rate", type=_positive, default=int(LARGE.rate), metavar="N", help="events a second, at most")
+    parser.add_argument("--at-once", type=_positive, default=1, metavar="N", help="runs at a time: longer silences")
     parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="runs of each, with other dice")
     parser.add_argument(
         "--break", dest="broken", choices=["all", *sorted(RULES)], help="a rule of the service to break"

@@ -35,7 +35,7 @@ def arena() -> Iterator[Arena]:
 
 
 @pytest.fixture(scope="module")
-def together(arena: Arena, request: pytest.FixtureRequest) -> Iterator[Together]:
+def together(arena: Arena, request: pytest.FixtureRequest) -> Iterator[Together[Report]]:
     """Runs the scenarios that were chosen, several at a time."""
     chosen = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
 
@@ -48,13 +48,13 @@ def together(arena: Arena, request: pytest.FixtureRequest) -> Iterator[Together]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_event_has_one_outcome_in_order_through(together: Together, name: str) -> None:
+def test_every_event_has_one_outcome_in_order_through(together: Together[Report], name: str) -> None:
     report = together.report(name)
     assert report.faults > 0
     assert report.bad == {}, f"{report.told()}\n{report.logs}"
 
 
 @pytest.mark.parametrize("rule", QUICKLY_BROKEN)
-def test_a_broken_rule_turns_its_scenario_red(arena: Arena, together: Together, rule: str) -> None:
+def test_a_broken_rule_turns_its_scenario_red(arena: Arena, together: Together[Report], rule: str) -> None:
     together.close()  # nothing else may make it red
     assert prove(arena, rule).found

@@ -10,26 +10,36 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
 
-from tests.faults.report import Report
 from tests.faults.scenarios import Scenario
 
 LANES = 3
 """Runs at a time: on two cores a fourth only makes the others slower."""
 
 
-class Together:
-    """Runs scenarios on threads; ask `report` for each. ``execute`` runs one."""
+T = TypeVar("T")
 
-    def __init__(self, scenarios: Sequence[Scenario], execute: Callable[[Scenario], Report]) -> None:
+
+class Together(Generic[T]):
+    """Runs scenarios on threads; ask `report` for each.
+
+    Args:
+        scenarios: which.
+        execute: runs one, and gives what `report` is to give.
+        lanes: how many at a time.
+    """
+
+    def __init__(self, scenarios: Sequence[Scenario], execute: Callable[[Scenario], T], lanes: int = LANES) -> None:
         self._execute = execute
-        self._reports: dict[str, Future[Report]] = {scenario.name: Future() for scenario in scenarios}
+        self._lanes = lanes
+        self._reports: dict[str, Future[T]] = {scenario.name: Future() for scenario in scenarios}
         self._scenarios = list(scenarios)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
         self._thread.start()
 
-    def report(self, name: str) -> Report:
+    def report(self, name: str) -> T:
         """Waits for a scenario's report; raises what its run raised."""
         return self._reports[name].result()
 
@@ -46,9 +56,9 @@ class Together:
             if one not in alone and one not in proxied:
                 free.put(one)
         self._lane(alone)
-        with ThreadPoolExecutor(LANES) as lanes:
+        with ThreadPoolExecutor(self._lanes) as lanes:
             lanes.submit(self._lane, proxied).add_done_callback(lambda _: self._take(free))
-            for _ in range(LANES - 1):
+            for _ in range(self._lanes - 1):
                 lanes.submit(self._take, free)
 
     def _take(self, queue: SimpleQueue[Scenario]) -> None:
