@@ -131,6 +131,11 @@ class Process:
         """The end of its log."""
         return "\n".join(self.log.read_text("utf-8", errors="replace").splitlines()[-lines:])
 
+    def last_error(self) -> str:
+        """The last line of its log that is an error."""
+        lines = self.log.read_text("utf-8", errors="replace").splitlines()
+        return next((line for line in reversed(lines) if " ERROR " in line), "no error in its log")
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self.alive:
             self._process.send_signal(number)

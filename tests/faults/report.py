@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Counts
@@ -24,6 +24,7 @@ class Report:
         crashes: exit codes of instances that ended by themselves, and were started again.
         measures: named times in seconds.
         seconds: what it all took.
+        last_words: of those, what they said last.
         logs: where something is bad, the events concerned and the end of each instance's log.
     """
 
@@ -36,6 +37,7 @@ class Report:
     crashes: list[int]
     measures: dict[str, list[float]]
     seconds: float
+    last_words: list[str] = field(default_factory=list)
     logs: str = ""
 
     @property
@@ -60,6 +62,7 @@ class Report:
             parts.append(f"{self.counts.doubled} doubled")
         if self.crashes:
             parts.append(f"ended by themselves with {self.crashes}")
+        parts += self.last_words
         parts += [f"{name} {'/'.join(f'{one:.2f}' for one in of[:12])} s" for name, of in sorted(self.measures.items())]
         verdict = f"NOT AS IT SHOULD BE: {self.bad}" if self.bad else "as it should be"
         return (

@@ -68,6 +68,7 @@ class Run:
         self._topics = {name: f"{name}-{self.group}" for name in ("in", "out", "dead")}
         self._faults = 0
         self._crashes: list[int] = []
+        self._last_words: list[str] = []
         self._marks: list[tuple[str, float, float]] = []
         self._supervising = threading.Lock()
 
@@ -102,6 +103,7 @@ class Run:
             dict(self.measures),
             time.monotonic() - began,
         )
+        report.last_words = self._last_words
         if report.bad:
             report.logs = "\n".join([*self._audience.evidence, *(instance.tail(60) for instance in self.instances)])
         return report
@@ -230,6 +232,7 @@ class Run:
                     continue
                 if code != -signal.SIGKILL:  # which was its fate
                     self._crashes.append(code)
+                    self._last_words.append(f"{instance.name} ended with {code}: {instance.last_error()}")
                 self.start(instance, wait=False)
         finally:
             self._supervising.release()

@@ -107,7 +107,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     # How soon it is back, with the service's own defaults.
     Scenario("back-stable", (kill_and_start,), instances=1, bounds={"ready to outcome": 2.0}),
     Scenario("back-made-up", (kill_and_start,), instances=1, stable=False, bounds={"end to outcome": 12.0}),
-    Scenario("planned", (join_and_leave,), stable=False, bounds={"join: silence": 1.0, "leave: silence": 1.0}),
+    # A cooperative move takes two rounds, and librdkafka leaves a second between two joins of a member: a partition
+    # that moves waits for 1.1 to 1.4 s, one that stays for less than half of that.
+    Scenario("planned", (join_and_leave,), stable=False, bounds={"join: silence": 2.0, "leave: silence": 2.0}),
     # Instances.
     STOP,
     KILL,
