@@ -90,16 +90,6 @@ def no_fencing() -> None:
     Source.group_metadata = group_metadata  # type: ignore[method-assign]
 
 
-def any_identity() -> None:
-    """The metadata are those of whatever member this is by now."""
-
-    def group_metadata(self: Source) -> Any | None:
-        metadata = self._consumer.consumer_group_metadata()
-        return metadata if self._consumer.memberid() else None
-
-    Source.group_metadata = group_metadata  # type: ignore[method-assign]
-
-
 def no_look_for_orphans() -> None:
     """Nobody notices partitions that are with nobody."""
 
@@ -137,7 +127,6 @@ RULES = {
     "no-revoke": Rule("the revoke handler removed", no_revoke_handler, "joins-and-leaves"),
     "stale-metadata": Rule("group metadata read once", stale_metadata, "joins-and-leaves"),
     "no-fencing": Rule("group metadata that fence nobody", no_fencing, "zombie"),
-    "any-identity": Rule("metadata of a member that the group took in anew", any_identity, "cut-while-joining"),
     "no-orphans": Rule("partitions with nobody go unnoticed", no_look_for_orphans, "kill-during-rebalance"),
     "unknown-is-failure": Rule("a commit of unknown result taken for a failure", unknown_is_failure, "lost-answers"),
     "commit-aborted": Rule("an abort that commits", commit_instead_of_abort, "aborts"),

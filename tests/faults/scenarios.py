@@ -108,7 +108,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("back-stable", (kill_and_start,), instances=1, bounds={"ready to outcome": 2.0}),
     Scenario("back-made-up", (kill_and_start,), instances=1, stable=False, bounds={"end to outcome": 12.0}),
     # A cooperative move takes two rounds, and librdkafka leaves a second between two joins of a member: a partition
-    # that moves waits for 1.1 to 1.4 s, one that stays for less than half of that.
+    # that moves waits for 1.1 to 1.4 s.
     Scenario("planned", (join_and_leave,), stable=False, bounds={"join: silence": 2.0, "leave: silence": 2.0}),
     # Instances.
     STOP,
@@ -136,7 +136,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     # The network.
     Scenario("cut-all", (cut(Cut.HELD, 5.0), cut(Cut.CLOSED, 2.0)), proxied="all", settings=SHORT),
     CUT_ONE,
-    Scenario("cut-while-joining", (join_in_a_cut,), proxied="all", settings=SHORT),
+    Scenario("cut-while-joining", (join_in_a_cut,), proxied="all", settings=SHORT, large_only=True),
     Scenario("cut-answers", (cut(Cut.ANSWERS_HELD, 4.0),), proxied="all", settings=SHORT),
     # Two at once.
     brokers("broker-kill-and-kill", both(kill_broker(), kill_and_start)),
