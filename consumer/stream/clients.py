@@ -113,6 +113,9 @@ def consumer_config(settings: Settings, instance: Instance) -> Config:
     if given.get("group.protocol", "classic").lower() == "consumer":
         for name in CLASSIC_ONLY:
             config.pop(name, None)
+        # There a name is its dead owner's until the broker's session ends (45 s by default), and whoever comes back
+        # under it meanwhile is refused for good (UNRELEASED_INSTANCE_ID). Only the transactions have it, then.
+        config.pop("group.instance.id", None)
     # What a user wants where an offset is missing is `consumer.stream.placement`'s to do: see `strict`.
     return config | given | {"auto.offset.reset": "error"}
 

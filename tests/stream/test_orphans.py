@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
 from consumer.settings import Settings
-from consumer.stream.clients import Instance
+from consumer.stream.clients import Instance, consumer_config
 from consumer.stream.orphans import LOOK_EVERY_S, LOOKS, Orphans
 from tests.brokers import Kafka
 from tests.stream.stage import PARTITIONS, Member, ShuffledWork, Stage, assert_each_once_and_in_order
@@ -131,6 +131,16 @@ def test_a_broker_that_refuses_or_is_silent_is_no_reason() -> None:
 def test_only_a_stable_name_in_a_cooperative_group_has_a_reason_to_look(given: dict[str, str], looks: bool) -> None:
     settings = Settings.from_env({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"} | given)
     assert (Orphans.of(settings, Instance.of(settings)) is not None) is looks
+
+
+def test_a_stable_name_is_a_place_in_the_group_only_where_a_restart_can_take_it() -> None:
+    def place(**given: str) -> str | None:
+        settings = Settings.from_env({"INSTANCE_ID": "a"} | given)
+        found: str | None = consumer_config(settings, Instance.of(settings)).get("group.instance.id")
+        return found
+
+    assert place() == "a"
+    assert place(KAFKA_GROUP_PROTOCOL="consumer") is None
 
 
 def test_partitions_that_a_death_between_two_rounds_left_with_nobody_are_read_again(kafka: Kafka) -> None:
