@@ -4,9 +4,10 @@ Without it, an hour without a network turns a topic into dead letters: each even
 has nothing to do with it. It is told what every finished event says about the world that all of them
 share (`Evidence`), and opens when hardly anything gets through::
 
-    closed ──(network or model seems to be gone)──► open ──(a pause is over)──► probing
-      ▲                                              ▲   ◄──(the probe failed)──┘  │
-      └──────────────────────────(the probe got through)───────────────────────────┘
+    closed ── hardly anything gets through ──► open ── after a pause ──► probing
+       ▲                                        ▲                        │    │
+       │                                        └──── the probe failed ──┘    │
+       └──────────────────────── the probe got through ───────────────────────┘
 
 Whoever asks it holds the intake back while it is open, keeps what failed for later, and sends single
 events as probes. A pure state machine: no thread, no clock, time is passed in as monotonic seconds.
@@ -44,8 +45,8 @@ from consumer.errors import (
 Cause = Literal["network", "model"]
 
 RUN: Final = 20
-"""Failures that make a suspicion. Fewer are weather: a topic with 1 % of dead hosts among many sees 20 of
-them, and nothing else, about never. More would only be more dead letters before it opens."""
+"""Failures that make a suspicion. Fewer say little: where one fetch finds that a host is down, all that stand in
+its line fail at once. More would only be more dead letters before it opens."""
 
 SHARE: Final = 0.8
 """Of the places heard of lately, how many must fail. Not all of them: where the resolver is down, a busy
@@ -64,6 +65,11 @@ every thread waits for a dead one."""
 
 BAD_FOR_S: Final = 600.0
 """How long a place's failures are remembered unless it works again: in a slow topic 20 failures take minutes."""
+
+MOST_PATIENCE: Final = 32
+"""It opened, a probe got through, and the hosts that failed still do: then it was theirs. Each time, it takes twice
+as many failures to open it again, up to so many times as many, until one of them works again or `BAD_FOR_S` is over.
+Otherwise the outage of a network of image servers with twenty names would open and close it for hours."""
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
@@ -141,6 +147,8 @@ class Breaker:
         self._places: dict[str, _Place] = {}
         self._network_run = 0
         self._model_run = 0
+        self._patience = 1
+        self._failed_then: frozenset[str] = frozenset()  # the places that failed when it opened last
         self.cause: Cause | None = None
         """Why it is open; null while it is closed."""
         self.opened_at = 0.0
@@ -223,6 +231,8 @@ class Breaker:
             if len(self._places) > PLACES:
                 del self._places[next(iter(self._places))]
             self._network_run = 0 if told.network else self._network_run + 1
+            if told.network and told.place in self._failed_then:
+                self._patience, self._failed_then = 1, frozenset()
 
     def _judge(self, now: float) -> Cause | None:
         if self._model_run >= RUN:
@@ -230,13 +240,15 @@ class Breaker:
         for name, place in list(self._places.items()):
             if now - place.at > (BAD_FOR_S if place.failures else self._good_for_s):
                 del self._places[name]
+        if now - self.opened_at > BAD_FOR_S:
+            self._patience = 1
         bad = [place.failures for place in self._places.values() if place.failures]
-        if (sum(bad) >= RUN and len(bad) >= SHARE * len(self._places)) or self._network_run >= self._long_run:
-            return "network"
-        return None
+        nearly_all = sum(bad) >= RUN * self._patience and len(bad) >= SHARE * len(self._places)
+        return "network" if nearly_all or self._network_run >= self._long_run * self._patience else None
 
     def _open(self, cause: Cause, now: float) -> None:
         self.opened_at, self.probe_at = now, now + FIRST_PAUSE_S
+        self._failed_then = frozenset(name for name, place in self._places.items() if place.failures)
         if cause == "model":
             self.reason = f"the model failed for {self._model_run} events in a row"
             return
@@ -245,6 +257,8 @@ class Breaker:
         self.reason = f"nothing comes from {bad.total()} of {len(self._places)} hosts: {codes}"
 
     def _close(self) -> None:
+        if self.cause == "network":
+            self._patience = min(MOST_PATIENCE, 2 * self._patience)
         self.cause, self.failed_probes, self.reason = None, 0, ""
         self._network_run = self._model_run = 0
         self._places.clear()

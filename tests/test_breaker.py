@@ -213,10 +213,33 @@ def test_a_probe_that_asks_nobody_counts_and_the_next_may_begin_at_once(opened: 
     assert opened.breaker.probe_at == opened.now
 
 
-def test_after_it_closed_nothing_of_before_is_held_against_anybody(opened: Stream) -> None:
+def test_when_all_works_again_nothing_of_before_is_held_against_anybody(opened: Stream) -> None:
     opened.probe(got("b"))
+    opened.tell(got("a"))
     opened.now += 60
-    assert opened.until_open(failed()) == RUN - 1
+    assert opened.until_open(failed("connect_failed", "c")) == RUN - 1
+
+
+def test_hosts_that_fail_on_although_a_probe_got_through_open_it_less_and_less(opened: Stream) -> None:
+    counted = []
+    for _ in range(7):
+        assert opened.probe(got("b"))
+        opened.now += 31  # so that b is forgotten
+        counted.append(opened.until_open(failed()) + 1)
+    assert counted == [40, 80, 160, 320, 640, 640, 640]
+
+
+def test_in_the_end_an_outage_of_most_hosts_but_not_of_all_hardly_pauses_the_others() -> None:
+    stream = Stream(width=64)
+    opened = 0
+    for number in range(30_000):
+        told = got("well") if number % 10 == 0 else failed(host=f"img{number % 20}.dead")
+        if stream.breaker.cause is None:
+            was = stream.tell(told)
+            opened += not was
+        else:
+            stream.probe(got("well"), number)
+    assert opened < 60
 
 
 def test_no_event_waits_for_ever(opened: Stream) -> None:
