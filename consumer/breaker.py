@@ -25,6 +25,7 @@ An event that asked nobody (a bad or forbidden URL) says nothing at all.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable
@@ -54,7 +55,13 @@ SHARE: Final = 0.8
 host goes on over its open connections. One of two, or three of four, is not the network."""
 
 LONG_RUN: Final = 100
-"""Failures in a row, without a single success, that make a suspicion although other places worked just now."""
+SILENCE_S: Final = 1.5
+"""So many failures in a row, and not one success for so long, make a suspicion although other places worked
+a while ago. Not a run alone: thousands of events may stand in the line of one host, and fail at once."""
+
+DOUBT_S: Final = 2.0
+"""How long to wait before a failure that may be ours is believed. A host that refuses is given up after three
+attempts, 0.7 s; so within this time it shows whether the others fail too."""
 
 PLACES: Final = 32
 """Places that are remembered, those heard of last. In a topic of very many hosts, each new failure is of a
@@ -79,6 +86,10 @@ work goes on within half a minute."""
 
 PROBES_EACH: Final = 10
 """Failed probes of one event after which its failure is its outcome: no event waits for ever."""
+
+GIVE_UP_S: Final = 3600.0
+"""How long a single host is waited for. If it alone fails and nobody else is heard of, it may be the network or the
+host; after an hour it counts as dead until it works again, and its failures are those of its events."""
 
 MODEL_PROBES: Final = 10
 """Failed probes in a row, about three minutes, after which a model is not waited for any longer. It was warm
@@ -142,19 +153,18 @@ class Breaker:
     """See the module's text. Not thread-safe: it belongs to the stream's thread.
 
     Args:
-        width: most events in flight. All of them may wait for one dead host at the same time, so a run
-            without a success means something only if it is a multiple of this.
         deadline_s: how long a fetch takes at most.
     """
 
-    def __init__(self, width: int = 64, deadline_s: float = 10.0) -> None:
-        self._long_run = max(LONG_RUN, 2 * width)
+    def __init__(self, deadline_s: float = 10.0) -> None:
         self._good_for_s = GOOD_FOR_DEADLINES * deadline_s
         self._places: dict[str, _Place] = {}
         self._network_run = 0
         self._model_run = 0
+        self._worked_at = -math.inf  # when anything was reached last
         self._patience = 1
-        self._failed_then: frozenset[str] = frozenset()  # the places that failed when it opened last
+        self._failing: set[str] = set()  # the places that failed when it opened last, and since
+        self._dead: str | None = None  # a place that was given up
         self.cause: Cause | None = None
         """Why it is open; null while it is closed."""
         self.opened_at = 0.0
@@ -189,6 +199,11 @@ class Breaker:
             Whether what it came to counts. If not, it failed for a reason that may be ours, and is to
             be worked on once more.
         """
+        if told.place == self._dead and told.network is not None:
+            if told.network:
+                self._dead = None
+            else:
+                told = Evidence(told.code)
         if self.cause is None:
             self._note(told, now)
             self.cause = self._judge(now) if told.ours else None
@@ -209,6 +224,12 @@ class Breaker:
             return True
         if told.network is False and self.cause == "model":  # one trouble does not rule out another
             self.cause, self.reason = "network", f"a probe failed: {told.code}"
+        if told.network is False:
+            self._failing.add(told.place)
+            if len(self._failing) == 1 and now - self.opened_at > GIVE_UP_S:
+                self._dead = told.place
+                self._close()
+                return True
         self.failed_probes += 1
         self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self.failed_probes)
         self._probes[event] += 1
@@ -216,6 +237,15 @@ class Breaker:
             return False
         del self._probes[event]
         return True
+
+    def doubtful(self, told: Evidence, now: float) -> bool:
+        """Whether a failure that counts is to be believed after `DOUBT_S` only.
+
+        One that took the whole deadline is not, if others were reached meanwhile: it has held its
+        partition for as long as any event may.
+        """
+        waited = told.code == FetchTimeout.code and now - self._worked_at < DOUBT_S
+        return told.ours and self.cause is None and not waited
 
     def probe(self, event: Hashable) -> None:
         """This event is being worked on to find out."""
@@ -237,8 +267,10 @@ class Breaker:
             if len(self._places) > PLACES:
                 del self._places[next(iter(self._places))]
             self._network_run = 0 if told.network else self._network_run + 1
-            if told.network and told.place in self._failed_then:
-                self._patience, self._failed_then = 1, frozenset()
+            if told.network:
+                self._worked_at = now
+                if told.place in self._failing:
+                    self._patience, self._failing = 1, set()
 
     def _judge(self, now: float) -> Cause | None:
         if self._model_run >= RUN:
@@ -250,11 +282,12 @@ class Breaker:
             self._patience = 1
         bad = [place.failures for place in self._places.values() if place.failures]
         nearly_all = sum(bad) >= RUN * self._patience and len(bad) >= SHARE * len(self._places)
-        return "network" if nearly_all or self._network_run >= self._long_run * self._patience else None
+        silent = self._network_run >= LONG_RUN * self._patience and now - self._worked_at >= SILENCE_S
+        return "network" if nearly_all or silent else None
 
     def _open(self, cause: Cause, now: float) -> None:
         self.opened_at, self.probe_at = now, now + FIRST_PAUSE_S
-        self._failed_then = frozenset(name for name, place in self._places.items() if place.failures)
+        self._failing = {name for name, place in self._places.items() if place.failures}
         if cause == "model":
             self.reason = f"the model failed for {self._model_run} events in a row"
             return

@@ -8,6 +8,9 @@ import time
 import pytest
 
 from consumer.breaker import (
+    DOUBT_S,
+    GIVE_UP_S,
+    LONG_RUN,
     LONGEST_PAUSE_S,
     MODEL_PROBES,
     PROBES_EACH,
@@ -102,13 +105,12 @@ def test_one_dead_host_of_two_never_opens_it_in_whatever_order_they_come(stream:
         assert stream.tell(failed(host="dead") if order.random() < 0.7 else got("well"))
 
 
-def test_every_thread_waiting_for_one_dead_host_is_not_the_network() -> None:
-    stream = Stream(width=64)
-    stream.tell(got("well"))
-    for _ in range(50):
-        for _ in range(64):
-            assert stream.tell(failed("fetch_timeout", "dead"))
+def test_thousands_of_events_that_fail_at_once_because_their_host_is_down_are_not_the_network(stream: Stream) -> None:
+    for _ in range(5):
         assert stream.tell(got("well"))
+        for _ in range(4000):
+            stream.now -= 0.1
+            assert stream.tell(failed("fetch_timeout", "dead"))
 
 
 def test_a_topic_whose_only_host_is_down_waits_for_it(stream: Stream) -> None:
@@ -134,13 +136,10 @@ def test_without_a_resolver_a_busy_host_with_open_connections_does_not_hide_it(s
     assert counted == RUN - 1
 
 
-def test_a_run_without_any_success_opens_it_although_other_hosts_worked_a_moment_ago() -> None:
-    stream = Stream(width=64)
+def test_a_long_run_and_silence_open_it_although_other_hosts_worked_a_moment_ago(stream: Stream) -> None:
     for name in "bcdefgh":
         stream.tell(got(name))
-    stream.now -= 0.099 * 128  # so quick that the good ones are not forgotten
-    for _ in range(127):
-        stream.now -= 0.099
+    for _ in range(LONG_RUN - 1):
         assert stream.tell(failed())
     assert not stream.tell(failed())
 
@@ -175,6 +174,18 @@ def test_the_reason_counts_and_names_nobody(stream: Stream) -> None:
     for n, host in enumerate(hosts):
         stream.tell(failed("dns_failed" if n < 3 else "connect_failed", host))
     assert stream.breaker.reason == "nothing comes from 20 of 20 hosts: 17 connect_failed, 3 dns_failed"
+
+
+def test_a_failure_that_may_be_ours_is_doubted_unless_it_took_its_time_while_others_were_reached(
+    stream: Stream,
+) -> None:
+    stream.tell(got("b"))
+    breaker, now = stream.breaker, stream.now
+    assert breaker.doubtful(failed("connect_failed"), now)
+    assert breaker.doubtful(failed("model_failed"), now)
+    assert not breaker.doubtful(failed("http_status"), now)
+    assert not breaker.doubtful(failed("fetch_timeout"), now + DOUBT_S - 0.1)
+    assert breaker.doubtful(failed("fetch_timeout"), now + DOUBT_S)
 
 
 # ── open ─────────────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +241,7 @@ def test_hosts_that_fail_on_although_a_probe_got_through_open_it_less_and_less(o
 
 
 def test_in_the_end_an_outage_of_most_hosts_but_not_of_all_hardly_pauses_the_others() -> None:
-    stream = Stream(width=64)
+    stream = Stream()
     opened = 0
     for number in range(30_000):
         told = got("well") if number % 10 == 0 else failed(host=f"img{number % 20}.dead")
@@ -248,6 +259,24 @@ def test_no_event_waits_for_ever(opened: Stream) -> None:
         assert not opened.probe(failed(), "another")
     assert opened.probe(failed(), "this one")
     assert opened.breaker.cause == "network"
+
+
+def test_a_single_host_is_waited_for_for_an_hour_and_counts_as_dead_until_it_works_again(opened: Stream) -> None:
+    assert not opened.probe(failed(), 1)
+    opened.now += GIVE_UP_S
+    assert opened.probe(failed(), 2)
+    assert opened.breaker.cause is None
+    for _ in range(1000):
+        assert opened.tell(failed())
+    assert opened.tell(got("a"))
+    assert opened.until_open(failed()) == RUN - 1
+
+
+def test_several_hosts_are_waited_for_without_end(opened: Stream) -> None:
+    assert not opened.probe(failed(host="b"), 1)
+    for number in range(100):
+        opened.now += GIVE_UP_S
+        assert not opened.probe(failed(), number)
 
 
 def test_a_probe_that_was_given_up_is_not_waited_for(opened: Stream) -> None:
