@@ -59,7 +59,7 @@ class Probing:
         if breaker.cause is not None:
             self._opened(new=was is None, now=now)
         elif was is not None:
-            self._closed(now)
+            self._closed(now, got_through=not told.ours)
 
     def put_back(self, partitions: Collection[int]) -> None:
         """These partitions are taken away: what is doubted of them is left to their next owner."""
@@ -114,7 +114,8 @@ class Probing:
             text += f"; {breaker.failed_probes} probes failed, the next one comes {wait_s:.0f} s after the last"
         self._health.hold("breaker", text)
 
-    def _closed(self, now: float) -> None:
+    def _closed(self, now: float, *, got_through: bool) -> None:
         self._core.release()
         self._health.release("breaker")
-        log.warning("a probe got through after %.0f s: intake goes on", now - self._breaker.opened_at)
+        what = "a probe got through" if got_through else "the only host that fails counts as dead"
+        log.warning("%s after %.0f s: intake goes on", what, now - self._breaker.opened_at)
