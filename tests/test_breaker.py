@@ -36,7 +36,7 @@ class Stream:
     """Tells a breaker of one event after the other, ten a second."""
 
     def __init__(self, **more: float) -> None:
-        self.breaker = Breaker(**more)  # type: ignore[arg-type]
+        self.breaker = Breaker(**more)
         self.now = 1000.0
         self.events = 0
 
