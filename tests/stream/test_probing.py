@@ -66,10 +66,10 @@ class World:
         records = self.topic[partition]
         records.append(Record("in", partition, len(records), 0, None, host.encode()))
 
-    def turn(self, seconds: float = 1.0) -> None:
-        for _ in range(round(seconds * 20)):
+    def turn(self, seconds: float, step_s: float = 0.05) -> None:
+        for _ in range(round(seconds / step_s)):
             self.loop.tick()
-            self.now += 0.05
+            self.now += step_s
 
     def outcomes(self, code: str | None) -> int:
         return sum(one[2] == code for one in self.published)
@@ -277,10 +277,10 @@ def test_events_that_come_while_it_is_open_may_be_what_closes_it() -> None:
 def test_a_host_that_is_alone_and_dead_is_waited_for_for_an_hour() -> None:
     world = World([(0, "dead")] * 300)
     world.down = {"dead"}
-    world.turn(3500)
+    world.turn(3500, step_s=1)
     assert world.held
     assert world.outcomes("connect_failed") < RUN
-    world.turn(200)
+    world.turn(200, step_s=1)
     assert not world.held
     assert world.outcomes("connect_failed") == 300
 
@@ -292,7 +292,7 @@ def test_a_model_that_fails_pauses_the_topic_and_is_given_up_after_some_minutes(
     assert world.published == []
     assert "the model failed for 20 events in a row" in world.held
     with pytest.raises(FatalError, match="a restart may cure it"):
-        world.turn(1000)
+        world.turn(1000, step_s=1)
     assert world.now < 60 + 31 * MODEL_PROBES
     assert world.published == []
 
