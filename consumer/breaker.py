@@ -48,7 +48,7 @@ Cause = Literal["network", "model"]
 
 RUN: Final = 20
 """Failures that make a suspicion. Fewer say little: where one fetch finds that a host is down, all that stand in
-its line fail at once. More would only be more dead letters before it opens."""
+its line fail at once. More would only be more dead letters in a topic that is too slow for `DOUBT_S`."""
 
 SHARE: Final = 0.8
 """Of the places heard of lately, how many must fail. Not all of them: where the resolver is down, a busy
@@ -231,7 +231,7 @@ class Breaker:
                 self._close()
                 return True
         self.failed_probes += 1
-        self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self.failed_probes)
+        self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failed_probes, 10))
         self._probes[event] += 1
         if self._probes[event] < PROBES_EACH or self.cause == "model":
             return False

@@ -212,6 +212,14 @@ def test_pauses_between_probes_double_up_to_the_longest(opened: Stream) -> None:
     assert pauses == pytest.approx([1, 2, 4, 8, 16, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S])
 
 
+def test_an_outage_of_days_ends_like_any_other(opened: Stream) -> None:
+    for number in range(10_000):
+        assert not opened.probe(failed(host=f"host-{number % 3}"), number)
+    assert opened.breaker.probe_at - opened.now == LONGEST_PAUSE_S
+    assert opened.probe(got("host-1"))
+    assert opened.breaker.cause is None
+
+
 @pytest.mark.parametrize("told", [got("b"), failed("http_status"), failed("image_corrupt"), failed("model_failed")])
 def test_a_probe_that_reaches_a_host_closes_it_whatever_else_it_comes_to(opened: Stream, told: Evidence) -> None:
     assert opened.probe(told)
