@@ -61,5 +61,5 @@ clean: ## removes what was made here: environment, caches, the fetched Kafka
 
 .venv/.tests: setup.py .venv/.service
 	@echo "installing what the tests need into .venv, once"
-	@$(PIP) install --editable '.[dev,openvino,keras2]'
+	@$(PIP) install --editable '.[dev,openvino,quantize,keras2]'
 	@touch $@

@@ -142,7 +142,7 @@ class Service:
             drain_s=self.settings.drain_s,
             metrics=self.metrics,
             health=self.health,
-            breaker=Breaker(self.settings.fetch_deadline_s),
+            breaker=Breaker(IN_FLIGHT, self.settings.fetch_deadline_s),
             failures=self.failures,
             describe=worker.describe,
         )
@@ -179,6 +179,8 @@ class Service:
     def status(self) -> Status:
         """What ``/status`` shows; from any thread."""
         size, wait_s = tuned_batching(self.settings)
+        if self._model:
+            size = self._model.max_batch
         return status_of(
             self.settings,
             instance=self._instance.name,
@@ -275,7 +277,7 @@ class Service:
 
     def _make_predictor(self, model: Model, brokers: list[tuple[str, int]]) -> Predictor:
         assert self._web is not None
-        size, wait_s = tuned_batching(self.settings)
+        size, wait_s = model.max_batch, tuned_batching(self.settings)[1]
         batcher = Batcher(
             model.predict,
             size,

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from consumer.errors import ServiceError
-from producer_tools import publish, watch
+from consumer.settings import Settings
+from producer_tools import publish, quantize, watch
 from producer_tools.connection import settings_with
 
 EXIT_CODES = """exit codes:
-  0 done   1 some of it failed   2 usage or settings   4 broker: unreachable, not authorised, topic missing"""
+  0 done   1 some of it failed   2 usage or settings
+  3 model   4 broker: unreachable, not authorised, topic missing"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,8 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what librdkafka logs
     options = _parser().parse_args(argv)
     try:
-        settings = settings_with(options.bootstrap_servers, os.environ)
-        return int(options.call(options, settings))
+        return int(options.call(options, options.settings(options, os.environ)))
     except ServiceError as error:
         print(f"image-tools: {error}", file=sys.stderr)
         return error.exit_code
@@ -34,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="image-tools",
-        description="Publish image-URL events and watch their outcomes.",
+        description="Publish image-URL events, watch their outcomes, quantise a model.",
         epilog=f"""examples:
   image-tools publish https://example.com/a.jpg
   image-tools watch --from-beginning
+  image-tools quantize ./model ./pictures
 
 The connection is the service's own: KAFKA_BOOTSTRAP_SERVERS and any other KAFKA_… variable, INPUT_TOPIC, OUTPUT_TOPIC.
 
@@ -45,7 +47,7 @@ The connection is the service's own: KAFKA_BOOTSTRAP_SERVERS and any other KAFKA
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (publish, watch):
+    for module in (publish, watch, quantize):
         command = commands.add_parser(
             module.__name__.rpartition(".")[2],
             help=module.SUMMARY,
@@ -55,6 +57,10 @@ The connection is the service's own: KAFKA_BOOTSTRAP_SERVERS and any other KAFKA
         )
         command.set_defaults(call=module.run)
         module.add_options(command)
+        if module is quantize:  # needs no broker
+            command.set_defaults(settings=lambda _, environ: Settings.from_env(environ))
+            continue
+        command.set_defaults(settings=lambda options, environ: settings_with(options.bootstrap_servers, environ))
         command.add_argument(
             "--bootstrap-servers", metavar="HOST:PORT", help="the brokers (default: KAFKA_BOOTSTRAP_SERVERS)"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
 
@@ -21,6 +22,7 @@ from tests.brokers import Kafka, NoKafkaError, any_kafka
 
 GIVEN_BROKER = pytest.StashKey[str | None]()
 NO_BROKER = pytest.StashKey[str]()
+CACHE = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,10 +32,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[GIVEN_BROKER] = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     # A shell starts background jobs with SIGINT ignored, and children of a test run there would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What starts keep of a model (see consumer.model.kept) is this run's own: made once, then shared by its processes.
+    config.stash[CACHE] = tempfile.TemporaryDirectory(prefix="cache-")
+    os.environ["XDG_CACHE_HOME"] = config.stash[CACHE].name
     ours = {field.name.upper() for field in fields(Settings)}
     for variable in list(os.environ):
         if variable in ours or variable.startswith(("KAFKA_", *FAMILIES)):
             del os.environ[variable]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Takes the cache away."""
+    config.stash[CACHE].cleanup()
 
 
 @pytest.hookimpl(trylast=True)

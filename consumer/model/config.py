@@ -50,6 +50,8 @@ class ModelConfig:
         model_path: the `.keras` or `.h5` file, or the SavedModel directory.
         input_size: width and height of the input, in pixels.
         tasks: task → its labels, both in the model's output order.
+        weights: SHA-256 of the model's files in hex; it tells whether something kept was made for them.
+        file: the configuration file, beside which an int8 copy stands.
     """
 
     name: str
@@ -57,6 +59,8 @@ class ModelConfig:
     model_path: Path
     input_size: tuple[int, int]
     tasks: Mapping[str, tuple[str, ...]]
+    weights: str = ""
+    file: Path = Path("config.yml")
 
     @classmethod
     def read(cls, path: Path) -> ModelConfig:
@@ -71,12 +75,15 @@ class ModelConfig:
         try:
             if not model_path.exists():
                 raise ModelError(f"{file}: paths.model_path names {model_path}, which does not exist")
+            weights = _digest(model_path)
             return cls(
                 name=entry.text("model", "name", default="") or file.resolve().parent.name,
-                version=entry.text("model", "version", default="") or _digest(model_path),
+                version=entry.text("model", "version", default="") or weights[:12],
                 model_path=model_path,
                 input_size=entry.size("model", "input_shape"),
                 tasks=entry.tasks("model", "target_encoder"),
+                weights=weights,
+                file=file,
             )
         except OSError as error:
             raise ModelError(f"{file}: {model_path} cannot be read: {error.strerror}") from None
@@ -151,8 +158,8 @@ class _Entry:
 
 
 def _digest(path: Path) -> str:
-    """First 12 hex digits of the SHA-256 over the file, or over a directory's files in order of name."""
+    """SHA-256 over the file, or over a directory's files in order of name; in hex."""
     digest = hashlib.sha256()
     for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
         digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()

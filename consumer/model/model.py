@@ -10,13 +10,14 @@ import numpy as np
 
 from consumer.errors import ModelError
 from consumer.events import ModelInfo, Probabilities
+from consumer.model.choosing import choose
 from consumer.model.config import ModelConfig
-from consumer.model.heads import Heads, Pixels, check_heads
-from consumer.model.keras_files import in_one_line
-from consumer.model.loading import load_graph
-from consumer.model.selection import Backend, probe_images, select
+from consumer.model.heads import Heads, Pixels
+from consumer.model.int8_copy import Int8Copy
+from consumer.model.probes import probe_images
+from consumer.model.selection import BATCH_MAX_SIZE
 from consumer.model.shapes import batch_shapes, cut
-from consumer.model.tensorflow import TensorFlowBackend, set_threads
+from consumer.model.trials import Backend, Trial
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,6 @@ log = logging.getLogger(__name__)
 SHIPPED = Path(__file__).parents[1] / "shipped_model"
 """The model that comes with the package."""
 
-BATCH_MAX_SIZE = 16
-"""Unless BATCH_MAX_SIZE says otherwise. Past 16 a CPU gains nothing more from a larger batch, and each
-image in it waits longer."""
 BATCH_MAX_WAIT_S = 0.005
 """Unless BATCH_MAX_WAIT_MS says otherwise: less than one call of a small model takes."""
 
@@ -44,10 +42,13 @@ class Model:
         config: what it is called and what its heads mean.
         backend: how it is run.
         max_batch: largest batch that is warmed up; more images at once are cut.
+        trials: the ways to run it that were tried, this backend's among them.
     """
 
-    def __init__(self, config: ModelConfig, backend: Backend, max_batch: int) -> None:
+    def __init__(self, config: ModelConfig, backend: Backend, max_batch: int, trials: tuple[Trial, ...] = ()) -> None:
         self.config = config
+        self.max_batch = max_batch
+        self.trials = trials
         self.info = ModelInfo(config.name, config.version, backend.name, backend.precision)
         self._backend = backend
         self._shapes = batch_shapes(max_batch)
@@ -91,25 +92,29 @@ def load_model(settings: Settings) -> Model:
     """
     began = time.monotonic()
     config = ModelConfig.read(settings.model_path or SHIPPED)
-    set_threads()
-    reference = _reference(config)
-    model = Model(config, select(reference, settings, config.input_size), tuned_batching(settings)[0])
+    copy = _copy(config, settings)
+    choice = choose(config, settings, copy)
+    told = "; ".join(str(trial) for trial in choice.trials)
+    log.info(
+        "of %s: %s %s is taken, in batches of up to %d",
+        told,
+        choice.backend.name,
+        choice.backend.precision,
+        choice.max_batch,
+    )
+    model = Model(config, choice.backend, choice.max_batch, choice.trials)
     log.info("the model is warm after %.1f s", time.monotonic() - began)
     return model
 
 
-def _reference(config: ModelConfig) -> TensorFlowBackend:
-    """The model in TensorFlow, its heads checked on probe images."""
-    graph = load_graph(config)
+def _copy(config: ModelConfig, settings: Settings) -> Int8Copy | None:
+    """The int8 copy, if there is room for it in the settings; a useless one is an error where int8 is asked for."""
+    if settings.model_backend == "tensorflow" or settings.model_precision not in {"auto", "int8"}:
+        return None
     try:
-        reference = TensorFlowBackend(graph, config.input_size)
-        heads = reference(probe_images(config.input_size))
-    except ModelError:
-        raise
-    except Exception as error:  # noqa: BLE001 - TensorFlow raises what it likes for a graph that does not fit
-        width, height = config.input_size
-        raise ModelError(
-            f"{config.model_path} cannot be run on images of width {width} and height {height} ({in_one_line(error)})"
-        ) from None
-    check_heads(config, heads)
-    return reference
+        return Int8Copy.beside(config)
+    except ModelError as error:
+        if settings.model_precision == "int8":
+            raise
+        log.warning("without int8: %s", error)
+        return None

@@ -6,17 +6,21 @@ import importlib.util
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from consumer.errors import ModelError
 from consumer.model.heads import Heads, Pixels
 from consumer.model.keras_files import in_one_line
-from consumer.model.tensorflow import TensorFlowBackend
+from consumer.model.tensorflow import Frozen
 from consumer.model.threads import usable_cores
 
-HINTS = {"float32": "f32", "bfloat16": "bf16"}
-"""Our names of the precisions → OpenVINO's."""
+HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""Our names of the precisions → OpenVINO's, for what is not quantised in the model itself."""
+
+INSTALL = "pip install 'image-consumer[openvino]'"
 
 
 def is_installed() -> bool:
@@ -24,36 +28,82 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-class Converted:
-    """The model as OpenVINO reads it, from which a backend is compiled for each precision.
+def import_openvino() -> Any:
+    """The module ``openvino``, without its reporter.
 
-    Raises:
-        ModelError: OpenVINO cannot convert it.
+    It reports each import to its makers over the Internet unless a file in the home directory forbids it.
+    A service calls nobody by itself; with this entry the import finds no reporter.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino  # noqa: PLC0415 - an extra
+
+    return openvino
+
+
+@cache
+def _core() -> Any:
+    return import_openvino().Core()
+
+
+def precisions() -> list[str]:
+    """What this processor can do with a model that is not quantised."""
+    able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["float32", "bfloat16"] if "BF16" in able else ["float32"]
+
+
+class Converted:
+    """A model as OpenVINO reads it, from which a backend is compiled for each precision.
+
+    Args:
+        model: OpenVINO's own model.
+        outputs: the names of its outputs in the order of the tasks.
     """
 
-    def __init__(self, reference: TensorFlowBackend) -> None:
-        # OpenVINO reports each import to its makers over the Internet unless a file in the home directory
-        # forbids it. A service calls nobody by itself; with this entry the import finds no reporter.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        import openvino  # noqa: PLC0415 - an extra
+    def __init__(self, model: Any, outputs: Sequence[str]) -> None:
+        self.model = model
+        self.outputs = list(outputs)
 
-        self._core = openvino.Core()
+    @classmethod
+    def of(cls, frozen: Frozen) -> Converted:
+        """Converts TensorFlow's graph.
+
+        Raises:
+            ModelError: OpenVINO cannot convert it.
+        """
         try:
-            graph, self._outputs = reference.frozen()
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "frozen.pb"
-                file.write_bytes(graph)
-                self._model = self._core.read_model(file)
+                file.write_bytes(frozen.serialized())
+                return cls(_core().read_model(file), frozen.outputs)
         except (RuntimeError, ValueError, OSError) as error:
             raise ModelError(f"OpenVINO cannot convert the model ({in_one_line(error)})") from None
 
-    def precisions(self) -> list[str]:
-        """What this processor can do."""
-        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return ["float32", "bfloat16"] if "BF16" in able else ["float32"]
+    @classmethod
+    def read(cls, file: Path, outputs: Sequence[str]) -> Converted:
+        """Reads what `save` wrote.
 
-    def backend(self, precision: str) -> OpenVinoBackend:
+        Raises:
+            ModelError: it cannot be read.
+        """
+        try:
+            return cls(_core().read_model(file), outputs)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot read {file} ({in_one_line(error)})") from None
+
+    def save(self, file: Path) -> None:
+        """Writes ``file``, named ``….xml``, and its weights beside it as ``….bin``, as exact as they are.
+
+        Raises:
+            RuntimeError: it cannot be written.
+        """
+        import_openvino().save_model(self.model, file, compress_to_fp16=False)
+
+    def backend(self, precision: str, compiled: Path | None = None) -> OpenVinoBackend:
         """Compiles it; one compiled model serves every batch shape.
+
+        Args:
+            precision: ``float32``, ``bfloat16``, or ``int8`` of a quantised model.
+            compiled: a folder that keeps the compiled form for the next time.
 
         Raises:
             ModelError: OpenVINO cannot compile it, or not in this precision.
@@ -65,18 +115,21 @@ class Converted:
             # Two processes of the service on one machine would be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
+        if compiled is not None:
+            options["CACHE_DIR"] = str(compiled)
         try:
-            compiled = self._core.compile_model(self._model, "CPU", options)
+            made = _core().compile_model(self.model, "CPU", options)
+            outputs = [made.output(name) for name in self.outputs]
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot compile the model in {precision} ({in_one_line(error)})") from None
-        return OpenVinoBackend(precision, compiled, [compiled.output(name) for name in self._outputs])
+        return OpenVinoBackend(precision, made, outputs)
 
 
 class OpenVinoBackend:
     """Runs the compiled model.
 
     Args:
-        precision: ``float32`` or ``bfloat16``.
+        precision: ``float32``, ``bfloat16`` or ``int8``.
         compiled: the compiled model.
         outputs: its outputs in the order of the tasks.
     """

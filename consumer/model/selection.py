@@ -1,7 +1,8 @@
-"""Which backend and precision answer: the fastest on this machine that agrees with the reference.
+"""Which backend, precision and batch size answer: the fastest on this machine that agree with the reference.
 
-The reference is TensorFlow in float32. A candidate agrees if on every probe image each task has the
-same most probable label and no probability differs by more than 0.02.
+Timing is noisy and a choice should not flip with it, so a faster candidate has to be clearly faster than a more
+precise one: of those within a tenth of the fastest, the most precise is taken. The choice is kept for the next
+start, see `consumer.model.kept`.
 """
 
 from __future__ import annotations
@@ -9,149 +10,193 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from consumer.errors import ModelError
 from consumer.model import openvino
-from consumer.model.heads import Heads, Pixels
-from consumer.model.tensorflow import TensorFlowBackend
+from consumer.model.int8_copy import Int8Copy
+from consumer.model.openvino import Converted
+from consumer.model.probes import Probes
+from consumer.model.processor import Processor
+from consumer.model.shapes import batch_shapes
+from consumer.model.tensorflow import Frozen, TensorFlowBackend
+from consumer.model.trials import Backend, Trial, timed
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PROBES = 8
-"""Probe images; also the batch that candidates are timed with."""
-MAX_DIFFERENCE = 0.02
-TIMING_S = 0.3
-"""How long each candidate is timed; the best call counts, since other processes only slow down."""
-
-
-class Backend(Protocol):
-    """One way to run the model."""
-
-    @property
-    def name(self) -> str:
-        """``tensorflow`` or ``openvino``."""
-
-    @property
-    def precision(self) -> str:
-        """``float32`` or ``bfloat16``."""
-
-    def __call__(self, images: Pixels) -> Heads:
-        """uint8 (n, height, width, 3) → one float32 (n, labels) per task."""
+PRECISIONS = ("float32", "bfloat16", "int8")
+"""The most precise first."""
+CLEARLY_FASTER = 1.1
+"""Whoever takes up to so many times the fastest one's time counts as fast as it."""
+BATCH_MAX_SIZE = 16
+"""Unless BATCH_MAX_SIZE says otherwise. Past 16 a CPU gains nothing more from a larger batch, and each
+image in it waits longer."""
+GOOD_CALL_S = 0.1
+"""A larger batch than one that takes so long saves nothing more, and its first image waits for the last one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What was measured of one candidate; ``seconds`` is for one image in a batch of `PROBES`."""
+class Choice:
+    """What answers.
+
+    Attributes:
+        backend: how the model is run.
+        max_batch: most images in one call.
+        trials: every candidate, with what was measured of it.
+    """
 
     backend: Backend
-    seconds: float
-    difference: float
-    same_labels: bool
-
-    @property
-    def agrees(self) -> bool:
-        """Whether it may answer."""
-        return self.same_labels and self.difference <= MAX_DIFFERENCE
-
-    def __str__(self) -> str:
-        verdict = "agrees" if self.agrees else "disagrees" if self.same_labels else "disagrees on labels"
-        return (
-            f"{self.backend.name} {self.backend.precision} {self.seconds * 1000:.1f} ms an image, "
-            f"{verdict} (largest difference {self.difference:.4f})"
-        )
-
-
-def probe_images(input_size: tuple[int, int], count: int = PROBES) -> Pixels:
-    """Seeded images with structure at every scale: blocks from coarse to fine, plain and with noise."""
-    width, height = input_size
-    random = np.random.default_rng(20_261_124)
-    images = np.empty((count, height, width, 3), np.uint8)
-    for number in range(count):
-        cells = 2 ** (1 + number % 5)
-        blocks = random.integers(0, 256, (cells, cells, 3))
-        rows, columns = np.arange(height) * cells // height, np.arange(width) * cells // width
-        noise = random.normal(0, 4 * (number % 4), (height, width, 3))
-        images[number] = np.clip(blocks[rows][:, columns] + noise, 0, 255).astype(np.uint8)
-    return images
+    max_batch: int
+    trials: tuple[Trial, ...]
 
 
 def select(
-    reference: TensorFlowBackend,
+    workshop: Workshop,
+    probes: Probes,
     settings: Settings,
-    input_size: tuple[int, int],
     clock: Callable[[], float] = time.perf_counter,
-) -> Backend:
-    """The backend that the settings ask for, or the fastest that agrees, timed by ``clock`` (in seconds).
+) -> Choice:
+    """What the settings ask for, or the fastest that agrees, timed by ``clock`` (in seconds).
 
     Raises:
         ModelError: what is asked for is not installed, cannot be had, or disagrees with the reference.
     """
     wanted, precision = settings.model_backend, settings.model_precision
-    _refuse_impossible(wanted, precision)
-    candidates: list[Backend] = []
-    if wanted != "openvino" and precision in {"auto", "float32"}:
-        candidates.append(reference)
-    if wanted != "tensorflow" and openvino.is_installed():
-        try:
-            candidates += _from_openvino(reference, precision)
-        except ModelError as error:
-            if not candidates:
-                raise
-            log.warning("TensorFlow answers alone: %s", error)
-    if candidates == [reference]:
-        return reference
-    trials = [_try(backend, reference, probe_images(input_size), clock) for backend in candidates]
-    agreeing = [trial for trial in trials if trial.agrees]
+    _refuse_impossible(wanted, precision, workshop.copy)
+    made, failed = _make(workshop, _ways(wanted, precision, workshop.copy))
+    trials = [Trial.of(backend, probes) for backend in made]
+    agreeing = [number for number, trial in enumerate(trials) if trial.agrees]
     if not agreeing:
         raise ModelError(
             f"MODEL_BACKEND={wanted} with MODEL_PRECISION={precision} does not agree with TensorFlow in float32 "
             f"({'; '.join(map(str, trials))}): set both to auto"
         )
-    best = min(agreeing, key=lambda trial: trial.seconds)
-    log.info("of %s: %s %s is taken", "; ".join(map(str, trials)), best.backend.name, best.backend.precision)
-    return best.backend
+    # Those that disagree are timed too: what they would have brought is worth knowing.
+    seconds = timed([(one, probes.images) for one in made], clock) if len(made) > 1 else [None]
+    trials = [replace(trial, seconds=one) for trial, one in zip(trials, seconds, strict=True)]
+    best = _best(trials, agreeing)
+    trials[best] = replace(trials[best], taken=True)
+    size = settings.batch_max_size or _batch_size(made[best], probes, clock)
+    return Choice(made[best], size, (*trials, *failed))
 
 
-def _refuse_impossible(wanted: str, precision: str) -> None:
-    install = "pip install 'image-consumer[openvino]'"
-    if precision == "int8":
+def _refuse_impossible(wanted: str, precision: str, copy: Int8Copy | None) -> None:
+    if precision == "int8" and wanted == "tensorflow":
+        raise ModelError("MODEL_PRECISION=int8 is OpenVINO's alone: set MODEL_BACKEND to openvino or auto")
+    if precision == "int8" and copy is None:
         raise ModelError(
-            "MODEL_PRECISION=int8 needs a quantised copy of the model, which this version does not read: "
-            "set it to auto, float32 or bfloat16"
+            "MODEL_PRECISION=int8 needs an int8 copy in the model directory, and there is none: make one with "
+            "image-tools quantize, or set it to auto, float32 or bfloat16"
         )
-    if precision == "bfloat16" and wanted == "tensorflow":
-        raise ModelError("MODEL_PRECISION=bfloat16 is OpenVINO's alone: set MODEL_BACKEND to openvino or auto")
     if openvino.is_installed():
         return
     if wanted == "openvino":
-        raise ModelError(f"MODEL_BACKEND=openvino, but it is not installed: {install}")
-    if precision == "bfloat16":
-        raise ModelError(f"MODEL_PRECISION=bfloat16 needs OpenVINO, which is not installed: {install}")
+        raise ModelError(f"MODEL_BACKEND=openvino, but it is not installed: {openvino.INSTALL}")
+    if precision == "int8":
+        raise ModelError(f"MODEL_PRECISION=int8 needs OpenVINO, which is not installed: {openvino.INSTALL}")
 
 
-def _from_openvino(reference: TensorFlowBackend, precision: str) -> list[Backend]:
-    converted = openvino.Converted(reference)
-    able = converted.precisions()
-    if precision not in {"auto", *able}:
-        raise ModelError(f"MODEL_PRECISION={precision}: this processor has only {', '.join(able)}; set it to auto")
-    return [converted.backend(one) for one in able if precision in {"auto", one}]
+def _ways(wanted: str, precision: str, copy: Int8Copy | None) -> list[tuple[str, str]]:
+    """Backend and precision of all that the settings leave open and this machine can do."""
+    able = [("tensorflow", "float32")]
+    if Processor.here().computes_bfloat16:  # oneDNN would compute it in float32
+        able.append(("tensorflow", "bfloat16"))
+    if openvino.is_installed():
+        able += [("openvino", one) for one in openvino.precisions()]
+        able += [("openvino", "int8")] if copy is not None else []
+    open_ = [(name, one) for name, one in able if wanted in {"auto", name} and precision in {"auto", one}]
+    if not open_:
+        can = [one for name, one in able if wanted in {"auto", name}]
+        raise ModelError(f"MODEL_PRECISION={precision}: this processor has only {', '.join(can)}; set it to auto")
+    return open_
 
 
-def _try(backend: Backend, reference: Backend, images: Pixels, clock: Callable[[], float]) -> Trial:
-    expected, found = reference(images), backend(images)
-    best, until = float("inf"), clock() + TIMING_S
-    while clock() < until:
-        began = clock()
-        backend(images)
-        best = min(best, clock() - began)
-    return Trial(
-        backend,
-        best / len(images),
-        float(np.max([np.abs(a - b).max() for a, b in zip(expected, found, strict=True)])),  # NaN stays NaN
-        all(bool((a.argmax(1) == b.argmax(1)).all()) for a, b in zip(expected, found, strict=True)),
-    )
+class Workshop:
+    """Makes backends out of the model; what several of them need is made once.
+
+    Args:
+        reference: the model in TensorFlow.
+        copy: its int8 copy, if there is one.
+    """
+
+    def __init__(self, reference: TensorFlowBackend, copy: Int8Copy | None) -> None:
+        self._reference = reference
+        self.copy = copy
+
+    @cached_property
+    def frozen(self) -> Frozen | None:
+        """TensorFlow's graph with its weights inside, or null if it is larger than a GraphDef can be (2 GiB)."""
+        try:
+            return self._reference.frozen()
+        except ValueError:
+            return None
+
+    @cached_property
+    def converted(self) -> Converted:
+        """OpenVINO's form of it.
+
+        Raises:
+            ModelError: OpenVINO cannot convert it.
+        """
+        if self.frozen is None:
+            raise ModelError("OpenVINO cannot convert the model: its graph is larger than 2 GiB")
+        return Converted.of(self.frozen)
+
+    def make(self, name: str, precision: str) -> Backend:
+        """A backend.
+
+        Raises:
+            ModelError: the model cannot be run like that.
+        """
+        if name == "openvino":
+            converted = self.copy.converted() if precision == "int8" and self.copy else self.converted
+            return converted.backend(precision)
+        if self.frozen is not None:
+            return self.frozen.backend(precision)
+        if precision != "float32":
+            raise ModelError("its graph is larger than 2 GiB")
+        return self._reference
+
+
+def _make(workshop: Workshop, ways: list[tuple[str, str]]) -> tuple[list[Backend], list[Trial]]:
+    """The backends that can be had, and those that can not.
+
+    Raises:
+        ModelError: none can.
+    """
+    made: list[Backend] = []
+    failed: list[Trial] = []
+    for name, precision in ways:
+        try:
+            made.append(workshop.make(name, precision))
+        except ModelError as error:
+            failed.append(Trial(name, precision, problem=str(error)))
+    if not made:
+        raise ModelError(failed[0].problem)
+    for problem in dict.fromkeys(trial.problem for trial in failed):
+        log.warning("without %s: %s", " and ".join(_named(one) for one in failed if one.problem == problem), problem)
+    return made, failed
+
+
+def _named(trial: Trial) -> str:
+    return f"{trial.backend} {trial.precision}"
+
+
+def _best(trials: list[Trial], agreeing: list[int]) -> int:
+    """The most precise of those that are about as fast as the fastest; the faster of two equally precise ones."""
+    took = {number: trials[number].seconds or 0.0 for number in agreeing}
+    good = [number for number in agreeing if took[number] <= CLEARLY_FASTER * min(took.values())]
+    return min(good, key=lambda number: (PRECISIONS.index(trials[number].precision), took[number]))
+
+
+def _batch_size(backend: Backend, probes: Probes, clock: Callable[[], float]) -> int:
+    """The largest batch that is about as cheap as any and keeps its images for less than `GOOD_CALL_S`."""
+    sizes = batch_shapes(BATCH_MAX_SIZE)
+    calls = [(backend, probes.images[np.arange(size) % len(probes.images)]) for size in sizes]
+    cost = dict(zip(sizes, timed(calls, clock), strict=True))
+    cheap = [size for size in sizes if cost[size] <= CLEARLY_FASTER * min(cost.values())]
+    return max((size for size in cheap if size * cost[size] <= GOOD_CALL_S), default=min(cheap))

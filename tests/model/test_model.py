@@ -11,6 +11,7 @@ import pytest
 
 from consumer.errors import ModelError, ModelFailed
 from consumer.model import Batcher, Model, ModelConfig, load_model
+from consumer.model.choosing import load_reference
 from consumer.model.heads import Heads
 from consumer.settings import Settings
 from tests.model.conftest import CONFIG, Images
@@ -27,7 +28,7 @@ def matrix(answers: list[Any], task: str, labels: Sequence[str]) -> Any:
 def test_answers_are_keras_own_with_labels_in_the_configurations_order(
     directory: Path, tiny: Any, images: Images
 ) -> None:
-    answers = load_model(settings(directory)).predict(images)
+    answers = load_model(settings(directory, model_precision="float32")).predict(images)
     sleeves, prints = (head.numpy() for head in tiny(images.astype(np.float32)))
     assert [[(task, *of) for task, of in answer.items()] for answer in answers] == [
         [("sleeves", "long", "short"), ("print", "a", "b", "c")]
@@ -38,15 +39,16 @@ def test_answers_are_keras_own_with_labels_in_the_configurations_order(
 
 
 def test_each_image_of_a_batch_is_answered_as_it_is_alone(directory: Path, images: Images) -> None:
-    model = load_model(settings(directory))
+    model = load_model(settings(directory, model_precision="float32"))
     together = model.predict(images)
     alone = [model.predict(images[n : n + 1])[0] for n in range(len(images))]
     assert matrix(together, "print", "abc") == pytest.approx(matrix(alone, "print", "abc"), abs=1e-5)
 
 
 def test_once_warm_no_batch_size_traces_the_graph_again(directory: Path, images: Images) -> None:
-    model = load_model(settings(directory, batch_max_size=12))
-    backend: Any = model._backend
+    config = ModelConfig.read(directory)
+    backend = load_reference(config)
+    model = Model(config, backend, 12)
     traced = backend.traced
     for size in range(1, 14):
         assert len(model.predict(images[:size])) == size
@@ -107,7 +109,7 @@ def test_a_file_that_is_no_model_is_told_in_one_line(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize(
     ("backend", "precision", "told"),
-    [("auto", "int8", "int8 needs a quantised copy"), ("tensorflow", "bfloat16", "set MODEL_BACKEND to openvino")],
+    [("auto", "int8", "needs an int8 copy"), ("tensorflow", "int8", "set MODEL_BACKEND to openvino")],
 )
 def test_a_precision_that_cannot_be_had_is_told(directory: Path, backend: str, precision: str, told: str) -> None:
     with pytest.raises(ModelError, match=told):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,96 +11,155 @@ import numpy as np
 import pytest
 
 from consumer.errors import ModelError
-from consumer.model import ModelConfig, openvino, selection
+from consumer.model import ModelConfig, openvino, selection, trials
 from consumer.model.heads import Heads, Pixels
 from consumer.model.loading import load_graph
-from consumer.model.selection import Backend, probe_images, select
+from consumer.model.openvino import Converted
+from consumer.model.probes import Probes, probe_images
+from consumer.model.processor import Processor
+from consumer.model.selection import Choice, Workshop, select
 from consumer.model.tensorflow import TensorFlowBackend
 from consumer.settings import Settings
 
 SIZE = (24, 32)
 
-Choose = Callable[..., Backend]
+Choose = Callable[..., Choice]
 
 
 @dataclass
 class Fake:
-    """A backend of one task that is sure of its first label, and takes a time of its own on a clock of numbers."""
+    """A backend of one task that is sure of its first label; an image takes a time of its own on a clock of numbers."""
 
     name: str
     precision: str
     takes: float
     sure: float = 0.8
+    call_takes: float = 0.0
     clock: list[float] = field(default_factory=lambda: [0.0])
+    broken: str = ""
 
     def __call__(self, images: Pixels) -> Heads:
-        self.clock[0] += self.takes
+        self.clock[0] += self.call_takes + self.takes * len(images)
         return [np.tile(np.array([[self.sure, 1 - self.sure]], np.float32), (len(images), 1))]
+
+
+@dataclass
+class FakeWorkshop:
+    """Has what it is given."""
+
+    backends: list[Fake]
+    copy: None = None
+
+    def make(self, name: str, precision: str) -> Fake:
+        found = next(one for one in self.backends if (one.name, one.precision) == (name, precision))
+        if found.broken:
+            raise ModelError(found.broken)
+        return found
 
 
 @pytest.fixture
 def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
-    """Chooses between a reference that takes 0.1 s and the backends that are given as OpenVINO's."""
+    """Chooses between TensorFlow, which takes 10 ms an image, and the backends that are given."""
     clock = [0.0]
 
-    def choose(*others: Fake, **wanted: str) -> Backend:
-        for one in others:
+    def choose(*others: Fake, **wanted: Any) -> Choice:
+        settings = Settings(**wanted)
+        reference = Fake("tensorflow", "float32", 0.010)
+        backends = [reference, *others]
+        for one in backends:
             one.clock = clock
-        kept = lambda _, precision: [one for one in others if precision in {"auto", one.precision}]  # noqa: E731
-        monkeypatch.setattr(selection, "_from_openvino", kept)
-        reference: Any = Fake("tensorflow", "float32", 0.1, clock=clock)
-        return select(reference, Settings(**wanted), SIZE, lambda: clock[0])  # type: ignore[arg-type]
+        asked = (settings.model_backend, settings.model_precision)
+        open_ = [one for one in backends if asked[0] in {"auto", one.name} and asked[1] in {"auto", one.precision}]
+        monkeypatch.setattr(selection, "_ways", lambda *_: [(one.name, one.precision) for one in open_])
+        probes = Probes.asked(reference, probe_images(SIZE))
+        return select(FakeWorkshop(backends), probes, settings, lambda: clock[0])  # type: ignore[arg-type]
 
     return choose
 
 
-def named(backend: Backend) -> tuple[str, str]:
-    return backend.name, backend.precision
+def named(choice: Choice) -> tuple[str, str]:
+    return choice.backend.name, choice.backend.precision
 
 
-def test_the_fastest_that_agrees_is_taken_and_the_log_says_why(
-    choose: Choose, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    taken = choose(Fake("openvino", "float32", 0.08), Fake("openvino", "bfloat16", 0.04, sure=0.79))
-    assert named(taken) == ("openvino", "bfloat16")
-    (line,) = caplog.messages
-    assert "tensorflow float32 12.5 ms an image, agrees (largest difference 0.0000)" in line
-    assert "openvino bfloat16 5.0 ms an image, agrees (largest difference 0.0100)" in line
-    assert line.endswith("openvino bfloat16 is taken")
+def test_the_fastest_that_agrees_is_taken_and_every_candidate_is_told(choose: Choose) -> None:
+    choice = choose(Fake("openvino", "float32", 0.008), Fake("openvino", "bfloat16", 0.004, sure=0.79))
+    assert named(choice) == ("openvino", "bfloat16")
+    assert [str(trial) for trial in choice.trials] == [
+        "tensorflow float32 10.00 ms an image, agrees (largest difference 0.0000)",
+        "openvino float32 8.00 ms an image, agrees (largest difference 0.0000)",
+        "openvino bfloat16 4.00 ms an image, agrees (largest difference 0.0100)",
+    ]
+    assert [trial.taken for trial in choice.trials] == [False, False, True]
 
 
 def test_a_slower_one_is_not_taken(choose: Choose) -> None:
-    assert named(choose(Fake("openvino", "float32", 0.2))) == ("tensorflow", "float32")
+    assert named(choose(Fake("openvino", "float32", 0.02))) == ("tensorflow", "float32")
 
 
-def test_a_faster_one_whose_probabilities_are_off_is_not_taken(
-    choose: Choose, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    taken = choose(Fake("openvino", "float32", 0.08), Fake("openvino", "bfloat16", 0.016, sure=0.775))
-    assert named(taken) == ("openvino", "float32")
-    assert "openvino bfloat16 2.0 ms an image, disagrees (largest difference 0.0250)" in caplog.text
+@pytest.mark.parametrize(("takes", "taken"), [(0.0094, "float32"), (0.0088, "bfloat16")])
+def test_what_is_less_precise_has_to_be_clearly_faster(choose: Choose, takes: float, taken: str) -> None:
+    assert named(choose(Fake("openvino", "bfloat16", takes)))[1] == taken
+
+
+def test_of_two_equally_precise_ones_the_faster_is_taken_by_however_little(choose: Choose) -> None:
+    assert named(choose(Fake("openvino", "float32", 0.0099))) == ("openvino", "float32")
+
+
+def test_a_faster_one_whose_probabilities_are_off_is_not_taken(choose: Choose) -> None:
+    choice = choose(Fake("openvino", "float32", 0.008), Fake("openvino", "bfloat16", 0.002, sure=0.775))
+    assert named(choice) == ("openvino", "float32")
+    assert str(choice.trials[2]) == "openvino bfloat16 2.00 ms an image, disagrees (largest difference 0.0250)"
 
 
 def test_a_faster_one_with_another_label_is_not_taken(choose: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MAX_DIFFERENCE", 1.0)
-    assert named(choose(Fake("openvino", "bfloat16", 0.01, sure=0.45))) == ("tensorflow", "float32")
+    monkeypatch.setattr(trials, "MAX_DIFFERENCE", 1.0)
+    assert named(choose(Fake("openvino", "bfloat16", 0.001, sure=0.45))) == ("tensorflow", "float32")
 
 
 def test_a_faster_one_without_an_answer_is_not_taken(choose: Choose) -> None:
-    assert named(choose(Fake("openvino", "bfloat16", 0.01, sure=float("nan")))) == ("tensorflow", "float32")
+    assert named(choose(Fake("openvino", "bfloat16", 0.001, sure=float("nan")))) == ("tensorflow", "float32")
 
 
 def test_one_that_is_asked_for_by_name_must_agree_too(choose: Choose) -> None:
     with pytest.raises(ModelError, match=r"MODEL_PRECISION=bfloat16 does not agree .* 0\.0500\)\): set both to auto"):
-        choose(Fake("openvino", "bfloat16", 0.01, sure=0.75), model_precision="bfloat16")
+        choose(Fake("openvino", "bfloat16", 0.001, sure=0.75), model_precision="bfloat16")
 
 
 def test_one_that_is_asked_for_by_name_may_be_slower(choose: Choose) -> None:
     slow = Fake("openvino", "float32", 0.9)
-    assert choose(slow, model_backend="openvino", model_precision="float32") is slow
-    assert choose(slow, model_backend="tensorflow").name == "tensorflow"
+    assert choose(slow, model_backend="openvino", model_precision="float32").backend is slow
+    assert choose(slow, model_backend="tensorflow").backend.name == "tensorflow"
+
+
+def test_one_that_cannot_be_made_is_told_and_the_others_answer(
+    choose: Choose, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = "OpenVINO cannot convert the model"
+    one, other = (Fake("openvino", precision, 0.001, broken=broken) for precision in ("float32", "bfloat16"))
+    choice = choose(one, other)
+    assert named(choice) == ("tensorflow", "float32")
+    assert [trial.problem for trial in choice.trials] == ["", broken, broken]
+    assert caplog.messages == [f"without openvino float32 and openvino bfloat16: {broken}"]
+    with pytest.raises(ModelError, match=broken):
+        choose(one, other, model_backend="openvino")
+
+
+@pytest.mark.parametrize(
+    ("takes", "call_takes", "size"),
+    [
+        (0.001, 0.010, 16),  # the larger, the cheaper
+        (0.010, 0.000, 8),  # all the same: 16 would take 0.16 s
+        (0.200, 0.000, 1),  # all the same, and even one takes long
+        (0.050, 0.100, 16),  # a small one takes long too, and costs more
+    ],
+)
+def test_the_largest_batch_that_is_cheap_and_takes_no_longer_than_a_tenth_of_a_second(
+    choose: Choose, takes: float, call_takes: float, size: int
+) -> None:
+    fake = Fake("openvino", "float32", takes, call_takes=call_takes)
+    choice = choose(fake, model_backend="openvino")
+    assert choice.max_batch == size
+    assert choose(fake, model_backend="openvino", batch_max_size=5).max_batch == 5
 
 
 def test_probe_images_are_the_same_in_every_process_and_unlike_each_other() -> None:
@@ -114,10 +172,9 @@ def test_probe_images_are_the_same_in_every_process_and_unlike_each_other() -> N
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ({"model_precision": "int8"}, "int8 needs a quantised copy .* set it to auto, float32 or bfloat16"),
+        ({"model_precision": "int8"}, "needs an int8 copy .* image-tools quantize, or set it to auto"),
         ({"model_backend": "openvino"}, r"pip install 'image-consumer\[openvino\]'"),
-        ({"model_precision": "bfloat16"}, r"pip install 'image-consumer\[openvino\]'"),
-        ({"model_backend": "tensorflow", "model_precision": "bfloat16"}, "set MODEL_BACKEND to openvino or auto"),
+        ({"model_backend": "tensorflow", "model_precision": "int8"}, "set MODEL_BACKEND to openvino or auto"),
     ],
 )
 def test_what_cannot_be_had_is_told_with_what_to_do(
@@ -128,50 +185,64 @@ def test_what_cannot_be_had_is_told_with_what_to_do(
         choose(**wanted)
 
 
-def test_without_openvino_tensorflow_answers(choose: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "is_installed", lambda: False)
-    assert named(choose()) == ("tensorflow", "float32")
-
-
 @pytest.fixture
 def reference(directory: Path) -> TensorFlowBackend:
     return TensorFlowBackend(load_graph(ModelConfig.read(directory)), SIZE)
 
 
-def cannot_convert(self: TensorFlowBackend) -> Any:
+@pytest.fixture
+def probes(reference: TensorFlowBackend) -> Probes:
+    return Probes.asked(reference, probe_images(SIZE))
+
+
+def test_without_openvino_tensorflow_answers(
+    reference: TensorFlowBackend, probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "is_installed", lambda: False)
+    choice = select(Workshop(reference, None), probes, Settings())
+    assert {trial.backend for trial in choice.trials} == {"tensorflow"}
+
+
+def cannot_freeze(self: TensorFlowBackend) -> Any:
     raise ValueError("a graph\nof 3 GiB")
 
 
-def test_a_model_that_openvino_cannot_convert_is_answered_by_tensorflow(
-    reference: TensorFlowBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_model_that_is_too_large_to_freeze_is_answered_by_tensorflow(
+    reference: TensorFlowBackend, probes: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TensorFlowBackend, "frozen", cannot_convert)
-    assert select(reference, Settings(), SIZE) is reference
-    assert caplog.messages == [
-        "TensorFlow answers alone: OpenVINO cannot convert the model (ValueError: a graph of 3 GiB)"
-    ]
-    with pytest.raises(ModelError, match="OpenVINO cannot convert the model"):
-        select(reference, Settings(model_backend="openvino"), SIZE)
+    monkeypatch.setattr(TensorFlowBackend, "frozen", cannot_freeze)
+    assert select(Workshop(reference, None), probes, Settings()).backend is reference
+    with pytest.raises(ModelError, match="OpenVINO cannot convert the model: its graph is larger than 2 GiB"):
+        select(Workshop(reference, None), probes, Settings(model_backend="openvino"))
 
 
 def test_a_processor_without_bfloat16_is_asked_for_float32_alone(
-    reference: TensorFlowBackend, monkeypatch: pytest.MonkeyPatch
+    reference: TensorFlowBackend, probes: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino.Converted, "precisions", lambda self: ["float32"])
-    assert select(reference, Settings(model_backend="openvino"), SIZE).precision == "float32"
+    monkeypatch.setattr(openvino, "precisions", lambda: ["float32"])
+    monkeypatch.setattr(Processor, "computes_bfloat16", False)
+    choice = select(Workshop(reference, None), probes, Settings())
+    assert {trial.precision for trial in choice.trials} == {"float32"}
     with pytest.raises(ModelError, match="MODEL_PRECISION=bfloat16: this processor has only float32; set it to auto"):
-        select(reference, Settings(model_precision="bfloat16"), SIZE)
+        select(Workshop(reference, None), probes, Settings(model_backend="openvino", model_precision="bfloat16"))
 
 
-@pytest.mark.parametrize(("precision", "close"), [("float32", 1e-4), ("bfloat16", 0.02)])
-def test_openvino_gives_what_tensorflow_gives_for_every_number_of_images(
-    reference: TensorFlowBackend, precision: str, close: float
+@pytest.mark.parametrize(
+    ("name", "precision", "close"),
+    [
+        ("tensorflow", "float32", 1e-4),
+        ("tensorflow", "bfloat16", 0.02),
+        ("openvino", "float32", 1e-4),
+        ("openvino", "bfloat16", 0.02),
+    ],
+)
+def test_every_backend_gives_what_the_reference_gives_for_every_number_of_images(
+    reference: TensorFlowBackend, name: str, precision: str, close: float
 ) -> None:
-    converted = openvino.Converted(reference)
-    if precision not in converted.precisions():
+    if precision == "bfloat16" and not Processor.here().computes_bfloat16:
         pytest.skip("this processor has no bfloat16")
-    backend = converted.backend(precision)
-    assert named(backend) == ("openvino", precision)
+    backend = Workshop(reference, None).make(name, precision)
+    assert (backend.name, backend.precision) == (name, precision)
     for count in (1, 2, 3, 8):
         images = probe_images(SIZE, count)
         kept = backend(images)
@@ -179,3 +250,12 @@ def test_openvino_gives_what_tensorflow_gives_for_every_number_of_images(
         for one, other in zip(kept, reference(images), strict=True):
             assert (one.shape, str(one.dtype)) == (other.shape, "float32")
             assert np.abs(one - other).max() < close
+
+
+def test_an_openvino_model_is_the_same_after_it_was_saved(reference: TensorFlowBackend, tmp_path: Path) -> None:
+    converted = Workshop(reference, None).converted
+    converted.save(tmp_path / "model.xml")
+    again = Converted.read(tmp_path / "model.xml", converted.outputs).backend("float32")
+    images = probe_images(SIZE)
+    for one, other in zip(again(images), reference(images), strict=True):
+        assert np.abs(one - other).max() < 1e-4

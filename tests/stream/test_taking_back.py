@@ -71,9 +71,6 @@ class World:
         self.committed.update(publication.offsets)
         return Published(Result.COMMITTED)
 
-    def tend(self) -> None:
-        """Nothing to do."""
-
     def finish(self) -> None:
         for future in self.work[:BEGUN]:
             future.set_result(outcome())

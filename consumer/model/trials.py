@@ -1,0 +1,102 @@
+"""What is measured of a way to run the model: whether it agrees with the reference, and how fast it is.
+
+The reference is TensorFlow in float32. A candidate agrees if on every probe image each task has the
+same most probable label and no probability differs by more than 0.02.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from consumer.model.heads import Heads, Pixels
+from consumer.model.probes import Probes
+
+MAX_DIFFERENCE = 0.02
+
+TIMING_S = 1.0
+"""What timing may take, unless `LEAST_ROUNDS` take longer."""
+LEAST_ROUNDS, MOST_ROUNDS = 3, 25
+
+
+class Backend(Protocol):
+    """One way to run the model."""
+
+    @property
+    def name(self) -> str:
+        """``tensorflow`` or ``openvino``."""
+
+    @property
+    def precision(self) -> str:
+        """``float32``, ``bfloat16`` or ``int8``."""
+
+    def __call__(self, images: Pixels) -> Heads:
+        """uint8 (n, height, width, 3) → one float32 (n, labels) per task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate and what was measured of it; what was not measured is null.
+
+    Attributes:
+        backend: ``tensorflow`` or ``openvino``.
+        precision: ``float32``, ``bfloat16`` or ``int8``.
+        difference: largest difference of a probability from the reference's, on the probe images.
+        same_labels: whether the most probable labels are the reference's.
+        seconds: for one image, in a batch of `PROBES`.
+        taken: whether it answers.
+        problem: why it cannot answer at all, or nothing.
+    """
+
+    backend: str
+    precision: str
+    difference: float | None = None
+    same_labels: bool = False
+    seconds: float | None = None
+    taken: bool = False
+    problem: str = ""
+
+    @classmethod
+    def of(cls, backend: Backend, probes: Probes) -> Trial:
+        """Has a backend answer the probe images."""
+        pairs = list(zip(probes.answers, backend(probes.images), strict=True))
+        difference = float(np.max([np.abs(a - b).max() for a, b in pairs]))
+        if not np.isfinite(difference):
+            return cls(backend.name, backend.precision, problem="a probability is not finite")
+        same = all(bool((a.argmax(1) == b.argmax(1)).all()) for a, b in pairs)
+        return cls(backend.name, backend.precision, difference, same)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it may answer."""
+        return self.same_labels and self.difference is not None and self.difference <= MAX_DIFFERENCE
+
+    def __str__(self) -> str:
+        if self.difference is None:
+            return f"{self.backend} {self.precision} not possible: {self.problem}"
+        verdict = "agrees" if self.agrees else "disagrees" if self.same_labels else "disagrees on labels"
+        speed = "" if self.seconds is None else f" {self.seconds * 1000:.2f} ms an image,"
+        return f"{self.backend} {self.precision}{speed} {verdict} (largest difference {self.difference:.4f})"
+
+
+def timed(calls: Sequence[tuple[Backend, Pixels]], clock: Callable[[], float]) -> list[float]:
+    """Seconds that each backend takes for one of its images, given to it in one batch; warm.
+
+    They take turns, so that whatever else the machine does meets them alike; the lower quartile of a
+    backend's calls counts: other processes only slow down, and a single lucky call is no measure.
+    """
+    took: list[list[float]] = [[] for _ in calls]
+    for backend, images in calls:
+        backend(images)  # the first call of a shape prepares for it
+    until = clock() + TIMING_S
+    for number in range(MOST_ROUNDS):
+        if number >= LEAST_ROUNDS and clock() >= until:
+            break
+        for (backend, images), seconds in zip(calls, took, strict=True):
+            began = clock()
+            backend(images)
+            seconds.append(clock() - began)
+    return [float(np.quantile(seconds, 0.25)) / len(images) for (_, images), seconds in zip(calls, took, strict=True)]
