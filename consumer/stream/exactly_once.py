@@ -59,6 +59,9 @@ TEND_EVERY_S = 1.0
 """How often a producer that could not be made is tried again while nothing is published."""
 
 
+OUTLIVED = "a newer instance has taken this one's INSTANCE_ID"
+
+
 class _Verdict(Enum):
     ABORT = "abortable"
     FENCED = "fenced"
@@ -86,6 +89,8 @@ class TransactionalPublisher:
         self._suspects: set[Claim] = set()
         self._tend_at = 0.0
         self._troubles = Repeats(log)
+        self._began = 0.0
+        self._fenced = False  # never starts a producer again: it would fence the one that fenced it
 
     def start(self, budget_s: float) -> None:
         """Registers the transactional id; a predecessor's open transaction is aborted by it."""
@@ -98,9 +103,11 @@ class TransactionalPublisher:
         Raises:
             BrokerError: this user lacks a right.
         """
-        began = self._clock()
+        if self._fenced:
+            return Published(Result.FENCED, OUTLIVED)
+        self._began = self._clock()
         # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
-        deadline = began + min(budget_s, 0.8 * self._transaction_timeout_s)
+        deadline = self._began + min(budget_s, 0.8 * self._transaction_timeout_s)
         metadata = self._source.group_metadata()
         if metadata is None:
             return Published(Result.ABORTED, "not a member of the group")
@@ -125,7 +132,7 @@ class TransactionalPublisher:
         except Late as late:
             return self._unfinished(committing, str(late), deadline)
         except KafkaException as error:
-            return self._failed(outbox, error.args[0], committing, began)
+            return self._failed(outbox, error.args[0], committing)
         if not prompt:
             self._discard()
         return Published(Result.COMMITTED)
@@ -141,6 +148,8 @@ class TransactionalPublisher:
     def replace(self, budget_s: float) -> bool:
         """A new producer under the same transactional id, which ends the old one's transaction."""
         self._discard()
+        if self._fenced:
+            return False
         deadline = self._clock() + budget_s
         producer = self._make()
         try:
@@ -167,13 +176,15 @@ class TransactionalPublisher:
         self._abort(deadline)
         return Published(Result.ABORTED, reason)
 
-    def _failed(self, outbox: Outbox, error: KafkaError, committing: bool, began: float) -> Published:
-        verdict = self._judge(error, self._clock() - began)
+    def _failed(self, outbox: Outbox, error: KafkaError, committing: bool) -> Published:
+        verdict = self._judge(error)
         if verdict is _Verdict.FENCED:
             self._discard()
-            return Published(Result.FENCED, f"a newer instance has taken this one's INSTANCE_ID ({error.str()})")
+            return Published(Result.FENCED, f"{OUTLIVED} ({error.str()})")
         if verdict is _Verdict.ABORT:
             aborted = self._abort(self._clock() + STEP_S)
+            if self._fenced:
+                return Published(Result.FENCED, OUTLIVED)
             # An error in the place of the commit's answer does not say that nothing was committed; the abort does.
             if committing and not aborted:
                 return Published(Result.UNKNOWN, error.str())
@@ -184,12 +195,13 @@ class TransactionalPublisher:
             _refuse_forbidden(error)
         return Published(Result.UNKNOWN if committing else Result.ABORTED, f"the producer broke: {error.str()}")
 
-    def _judge(self, error: KafkaError, age_s: float) -> _Verdict:
+    def _judge(self, error: KafkaError) -> _Verdict:
         """Of the classes that are left: `_again` has called again as long as the error was retriable."""
         if error.code() in FENCED:
             # A transaction that the broker timed out looks the same; only a young one was fenced.
-            fenced = self._stable_name and age_s < self._transaction_timeout_s
-            return _Verdict.FENCED if fenced else _Verdict.BROKEN
+            young = self._clock() - self._began < self._transaction_timeout_s
+            self._fenced = self._stable_name and young
+            return _Verdict.FENCED if self._fenced else _Verdict.BROKEN
         if not error.fatal() and (error.txn_requires_abort() or error.code() in GROUP_MOVED_ON):
             return _Verdict.ABORT
         return _Verdict.BROKEN
@@ -202,6 +214,8 @@ class TransactionalPublisher:
             self._again(max(deadline, self._clock() + 1.0), self._outbox.producer.abort_transaction)
         except (KafkaException, Late) as error:
             self._troubles.warning("abort", "the abort failed, the next producer's start does it: %s", error)
+            if isinstance(error, KafkaException):
+                self._judge(error.args[0])  # it may have been fenced
             return False
         finally:
             self._discard()

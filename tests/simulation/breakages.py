@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from confluent_kafka import KafkaError
+
 from consumer.stream.core import StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.ledger import Entry, Stand
@@ -93,6 +95,15 @@ class KeepsItsProducer(TransactionalPublisher):
         return confirmed
 
 
+class TakesItsNameBack(TransactionalPublisher):
+    """Starts a producer again after it was fenced, and so fences the newer instance of its name."""
+
+    def _judge(self, error: KafkaError) -> Any:
+        verdict = super()._judge(error)
+        self._fenced = False
+        return verdict
+
+
 class TrustsTheError(TransactionalPublisher):
     """Takes a commit that was answered with an error for aborted, even if the abort fails."""
 
@@ -111,6 +122,7 @@ BREAKAGES: dict[str, tuple[str, Parts]] = {
     "an unknown commit taken for a failure": ("answers", replace(SOUND, transactional=TakesUnknownForAborted)),
     "an unknown commit taken for a success": ("answers", replace(SOUND, transactional=TakesUnknownForCommitted)),
     "a producer used again after late requests": ("answers", replace(SOUND, transactional=KeepsItsProducer)),
+    "a fenced instance takes its name back": ("everything", replace(SOUND, transactional=TakesItsNameBack)),
     "an error taken for an abort": ("answers", replace(SOUND, transactional=TrustsTheError)),
 }
 """What is broken → the profile in which it shows soonest, and the parts."""

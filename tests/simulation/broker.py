@@ -42,6 +42,9 @@ class Watcher:
     def committed(self, offsets: Mapping[int, int]) -> None:
         """These offsets of the input topic are committed."""
 
+    def complain(self, text: str) -> None:
+        """Something was done that nobody may do."""
+
 
 class Broker:
     """See the module's text. ``topics`` says how many partitions each has; the first one is the input."""
@@ -55,9 +58,11 @@ class Broker:
         self.group = GroupCoordinator(assignor, topics[self.input])
         self.offsets = GroupOffsets()
         self.transactions = TransactionCoordinator(agenda.clock, self._decided)
+        self.owners: dict[str, object] = {}
+        """Transactional id → the process that took it last."""
+        self.watcher = watcher or Watcher()
         self._agenda = agenda
         self._dice = dice
-        self._watcher = watcher or Watcher()
         self._readers: dict[object, Callable[[], None]] = {}
         self._looking = False
         self._plain_producers = 0
@@ -75,7 +80,7 @@ class Broker:
             log = self.logs[batch.topic, batch.partition]
             entry = replace(batch.entry)  # what is sent twice may be written twice
             if log.append_of(entry, producer, epoch, batch.sequence, transactional=False):
-                self._watcher.visible((batch.topic, batch.partition), [entry])
+                self.watcher.visible((batch.topic, batch.partition), [entry])
 
     def produce_in(self, name: str, batches: list[Batch], producer: int, epoch: int) -> None:
         """``Produce`` inside of a transaction."""
@@ -103,7 +108,7 @@ class Broker:
         """``OffsetCommit``."""
         self.group.check(metadata, transactional=False)
         self.offsets.commit(offsets)
-        self._watcher.committed(offsets)
+        self.watcher.committed(offsets)
 
     def commit_offsets_in(
         self, name: str, producer: int, epoch: int, offsets: Mapping[int, int], metadata: GroupMetadata
@@ -118,6 +123,12 @@ class Broker:
         return self.offsets.stable(partition)
 
     # ── transactions ─────────────────────────────────────────────────────────────────────────────
+
+    def start_producer(self, name: str, timeout_s: float, process: object) -> tuple[int, int]:
+        """``InitProducerId`` with a transactional id."""
+        found = self.transactions.init(name, timeout_s)
+        self.owners[name] = process
+        return found
 
     def add_to_transaction(self, name: str, epoch: int, places: list[Place]) -> None:
         """``AddPartitionsToTxn`` and ``AddOffsetsToTxn``."""
@@ -139,7 +150,7 @@ class Broker:
         if one.commit:
             for place in left:
                 if place != OFFSETS and one.producer in self.logs[place].open_producers:
-                    self._watcher.visible(place, self.logs[place].open_entries(one.producer))
+                    self.watcher.visible(place, self.logs[place].open_entries(one.producer))
         if not left:
             self.transactions.complete(one)
 
@@ -147,7 +158,7 @@ class Broker:
             if place == OFFSETS:
                 offsets = self.offsets.mark(one.producer, one.epoch, commit=one.commit)
                 if offsets:
-                    self._watcher.committed(offsets)
+                    self.watcher.committed(offsets)
             else:
                 self.logs[place].mark(one.producer, one.epoch, commit=one.commit)
             left.remove(place)

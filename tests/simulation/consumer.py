@@ -7,26 +7,21 @@ calls; callbacks run inside of `poll` and `close` only. A pause survives revocat
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
-from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, TIMESTAMP_CREATE_TIME, KafkaError, KafkaException, TopicPartition
 
 from tests.simulation.agenda import Agenda
 from tests.simulation.answers import Refused, TimedOut, plain
 from tests.simulation.broker import Broker
 from tests.simulation.dice import Dice
-from tests.simulation.group import Assignor, GroupMetadata
+from tests.simulation.group import GroupMetadata
 from tests.simulation.process import Process
 
-HEARTBEAT_S = 0.3
-SESSION_S = 10.0
-REBALANCE_TIMEOUT_S = 60.0
-"""What `consumer.stream.clients` asks for."""
-
-LOST = 0.02
-"""How often a commit that nobody waits for, or its answer, gets lost."""
+REQUEST_S = 60.0
+"""How long librdkafka waits for the answer to a commit that nobody waits for."""
 
 
 class Message:
@@ -63,7 +58,12 @@ class Message:
 
 
 class Consumer:
-    """One member of the group, or none as long as it has not subscribed."""
+    """One member of the group, or none as long as it has not subscribed.
+
+    Args:
+        config: librdkafka's properties; of them the group's times, the assignor, ``group.instance.id`` and
+            ``auto.offset.reset`` matter here.
+    """
 
     def __init__(
         self,
@@ -71,16 +71,18 @@ class Consumer:
         broker: Broker,
         agenda: Agenda,
         dice: Dice,
-        *,
-        assignor: Assignor,
-        instance: str | None = None,
+        config: Mapping[str, Any],
     ) -> None:
         self._process = process
         self._broker = broker
         self._agenda = agenda
         self._dice = dice
-        self._eager = assignor == "range"
-        self._instance = instance
+        self._eager = config["partition.assignment.strategy"] == "range"
+        self._instance: str | None = config.get("group.instance.id")
+        self._reset = config["auto.offset.reset"]
+        self._heartbeat_s = config["heartbeat.interval.ms"] / 1000
+        self._session_s = config["session.timeout.ms"] / 1000
+        self._rebalance_s = config["max.poll.interval.ms"] / 1000
         self._topic = broker.input
         self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
         self._ops: deque[tuple[Literal["assign", "revoke", "lost", "error"], Any]] = deque()
@@ -96,7 +98,11 @@ class Consumer:
         self._leaving = False
         self._closed = False
         self._broken: int | None = None
+        self._errors: deque[Message] = deque()
+        self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()  # that no poll has told yet
+        self._line_until = 0.0
         self.commit_answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
+        """As `consumer.stream.clients.AnsweringConsumer` keeps them."""
         process.on_stop = self._stopped
         process.on_kill = self._died
 
@@ -132,7 +138,8 @@ class Consumer:
         """`tests.simulation.group.Client`: at the next heartbeat."""
         member = self._member
         self._agenda.after(
-            self._dice.between(0.0, HEARTBEAT_S), lambda: self._process.background(partial(self._heard, member, code))
+            self._dice.between(0.0, self._heartbeat_s),
+            lambda: self._process.background(partial(self._heard, member, code)),
         )
 
     def joined(self, generation: int, partitions: list[int]) -> None:
@@ -147,6 +154,8 @@ class Consumer:
         self._preempt()
         deadline = self._agenda.now + timeout
         while True:
+            while self._answers:
+                self.commit_answers.append(self._answers.popleft())
             if self._ops and (len(self._ops) > 1 or self._dice.chance(0.7)):
                 self._serve()
             message = self._next()
@@ -163,10 +172,27 @@ class Consumer:
     def resume(self, partitions: list[TopicPartition]) -> None:
         self._paused.difference_update(one.partition for one in partitions)
 
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        if self._eager:
+            raise plain(KafkaError._STATE, "not a cooperative assignor")
+        for one in partitions:
+            self._positions.pop(one.partition, None)
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        if self._eager:
+            raise plain(KafkaError._STATE, "not a cooperative assignor")
+        self._begin(partitions)
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self._positions.clear()
+        self._begin(partitions)
+
     def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, one.partition, self._position(one.partition)) for one in partitions]
 
-    def get_watermark_offsets(self, place: TopicPartition, *, cached: bool) -> tuple[int, int]:
+    def get_watermark_offsets(
+        self, place: TopicPartition, *, cached: bool = False, timeout: float = 0.0
+    ) -> tuple[int, int]:
         return 0, self._broker.logs[self._topic, place.partition].stable_end
 
     # ── offsets ──────────────────────────────────────────────────────────────────────────────────
@@ -175,31 +201,26 @@ class Consumer:
         numbers = [one.partition for one in partitions]
         found = self._ask("committed", lambda: [self._broker.committed(number) for number in numbers], timeout)
         return [
-            TopicPartition(self._topic, number, offset if offset >= 0 else -1001)
+            TopicPartition(self._topic, number, offset if offset >= 0 else OFFSET_INVALID)
             for number, offset in zip(numbers, found, strict=True)
         ]
 
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        """If nobody waits, the coordinator has it at once, or never; its answer comes later, or never."""
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
         metadata = self._generation, self._member, self._instance if self._member else None
         chosen = {one.partition: one.offset for one in offsets}
         if not asynchronous:
             self._ask("commit", lambda: self._broker.commit_offsets(chosen, metadata), 60.0)
             return offsets
+
+        def answer(code: int | None) -> None:
+            error = None if code is None else KafkaError(code)
+            places = [TopicPartition(self._topic, p, offset) for p, offset in chosen.items()]
+            self._answers.append((error, places))
+
         self._preempt()
-        if self._dice.chance(LOST):
-            return offsets
-        error = None
-        try:
-            self._broker.commit_offsets(chosen, metadata)
-        except Refused as refused:
-            error = KafkaError(refused.code)
-        if not self._dice.chance(LOST):
-            answer = error, offsets
-            self._agenda.after(
-                self._dice.short(), lambda: self._process.background(lambda: self.commit_answers.append(answer))
-            )
-        return offsets
+        do = partial(self._broker.commit_offsets, chosen, metadata)
+        self._process.post("commit", do, answer, self._in_line(self._dice.short()), REQUEST_S)
+        return None
 
     def close(self) -> None:
         self._preempt()
@@ -219,15 +240,21 @@ class Consumer:
     def _leave(self) -> None:
         if self._member:
             member = self._member
-            self._agenda.after(self._dice.short(), lambda: self._broker.group.leave(member))
+            self._agenda.after(self._in_line(self._dice.short()), lambda: self._broker.group.leave(member))
         self._member, self._generation, self._rejoin = "", -1, False
+
+    def _in_line(self, delay_s: float) -> float:
+        """Requests to the coordinator go over one connection: none overtakes an earlier one."""
+        self._line_until = max(self._line_until, self._agenda.now + delay_s)
+        return self._line_until - self._agenda.now
 
     # ── inside: what the background thread does ──────────────────────────────────────────────────
 
     def _join_soon(self) -> None:
         if not self._joining and not self._closed:
             self._joining = True
-            self._agenda.after(self._dice.between(0.001, 0.05), lambda: self._process.background(self._join))
+            delay = self._in_line(self._dice.between(0.001, 0.05))
+            self._agenda.after(delay, lambda: self._process.background(self._join))
 
     def _join(self) -> None:
         self._joining = False
@@ -247,7 +274,7 @@ class Consumer:
             return
         self._dice.tell(self._process.name, "joins as {}, holding {}", self._member, owned)
         asked = self._broker.group.generation
-        self._agenda.after(REBALANCE_TIMEOUT_S, lambda: self._give_up_waiting(asked))
+        self._agenda.after(self._rebalance_s, lambda: self._give_up_waiting(asked))
 
     def _give_up_waiting(self, asked: int) -> None:
         if self._broker.group.generation == asked:
@@ -311,7 +338,7 @@ class Consumer:
                 self._expire(member)
 
         if member:
-            self._agenda.after(SESSION_S, expire)
+            self._agenda.after(self._session_s, expire)
 
     def _died(self) -> None:
         """The process is gone: the coordinator finds out when the session ends."""
@@ -321,7 +348,7 @@ class Consumer:
 
     def _expire_later(self) -> None:
         member = self._member
-        self._agenda.after(SESSION_S, lambda: self._expire(member))
+        self._agenda.after(self._session_s, lambda: self._expire(member))
 
     def _expire(self, member: str) -> None:
         if member in self._broker.group.members:
@@ -342,10 +369,7 @@ class Consumer:
         self._call({"assign": "on_assign", "revoke": "on_revoke", "lost": "on_lost"}[op], partitions)
         self._serving = False
         if op == "assign":
-            for partition in partitions:
-                self._positions[partition] = None
-                self._ended.pop(partition, None)
-                self._ask_committed(partition)
+            self._begin([TopicPartition(self._topic, partition, OFFSET_INVALID) for partition in partitions])
         else:
             for partition in partitions:
                 self._positions.pop(partition, None)
@@ -361,6 +385,15 @@ class Consumer:
     def _call(self, name: str, partitions: list[int]) -> None:
         self._callbacks[name](self, [TopicPartition(self._topic, partition) for partition in partitions])
 
+    def _begin(self, places: list[TopicPartition]) -> None:
+        for one in places:
+            self._ended.pop(one.partition, None)
+            if one.offset == OFFSET_INVALID:
+                self._positions[one.partition] = None
+                self._ask_committed(one.partition)
+            else:
+                self._positions[one.partition] = max(0, one.offset)
+
     def _ask_committed(self, partition: int) -> None:
         """Begins where the group's committed offset is, once no open transaction can change it."""
 
@@ -368,11 +401,18 @@ class Consumer:
             if self._positions.get(partition, 0) is not None or self._closed:
                 return
             try:
-                self._positions[partition] = max(0, self._broker.committed(partition))
+                committed = self._broker.committed(partition)
             except Refused:
                 self._agenda.after(0.1, lambda: self._process.background(look))
+                return
+            if committed >= 0:
+                self._positions[partition] = committed
+            elif self._reset == "earliest":
+                self._positions[partition] = 0
             else:
-                self._process.wake()
+                error = KafkaError(KafkaError._AUTO_OFFSET_RESET)
+                self._errors.append(Message(self._topic, partition, OFFSET_INVALID, None, error))
+            self._process.wake()
 
         self._agenda.after(self._dice.short(), lambda: self._process.background(look))
 
@@ -381,6 +421,10 @@ class Consumer:
             # Seen with 2.16: the code says it, `fatal()` does not.
             error = KafkaError(KafkaError._FATAL, f"Fatal error: {KafkaError(self._broken).name()}")
             return Message(self._topic, 0, -1, None, error)
+        while self._errors:
+            message = self._errors.popleft()
+            if self._positions.get(message.partition(), 0) is None:
+                return message
         for partition, position in self._positions.items():
             if position is None or partition in self._paused:
                 continue
@@ -397,7 +441,7 @@ class Consumer:
 
     def _position(self, partition: int) -> int:
         position = self._positions.get(partition)
-        return -1001 if position is None else position
+        return OFFSET_INVALID if position is None else position
 
     def _ask(self, request: str, do: Callable[[], Any], timeout: float) -> Any:
         try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from greenlet import greenlet
 
 from consumer.health import Health
 from consumer.metrics import Metrics
+from consumer.settings import Settings
+from consumer.stream import clients
 from consumer.stream.at_least_once import PlainPublisher
-from consumer.stream.clients import AnsweringConsumer
 from consumer.stream.core import Limits, StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.loop import StreamLoop
@@ -61,6 +63,13 @@ class Name:
     stable: bool
 
 
+@cache
+def consumer_config(assignor: Assignor) -> dict[str, Any]:
+    """The properties that the service gives its consumer."""
+    settings = Settings.from_env({"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": assignor})
+    return clients.consumer_config(settings, clients.Instance("simulated", stable=False))
+
+
 class SimulatedInstance:
     """Runs at once; ``ended`` is told of its end unless it is killed."""
 
@@ -82,13 +91,12 @@ class SimulatedInstance:
         self.name = name
         self.leaving = False
         self.process = process = Process(name.name, agenda, dice, self._run, lambda error: ended(self, error), hub=hub)
-        consumer = Consumer(
-            process, broker, agenda, dice, assignor=assignor, instance=name.name if name.stable else None
-        )
+        config = consumer_config(assignor) | ({"group.instance.id": name.name} if name.stable else {})
+        consumer = Consumer(process, broker, agenda, dice, config)
         orphans = None
         if name.stable and assignor != "range":
             orphans = Orphans(Admin(process, broker, agenda, dice), "group", broker.input, agenda.clock)
-        source = parts.source(cast(AnsweringConsumer, consumer), broker.input, orphans=orphans)
+        source = parts.source(cast(clients.AnsweringConsumer, consumer), broker.input, orphans=orphans)
         exactly = parts.publisher == "exactly-once"
 
         def make() -> Producer:
@@ -129,8 +137,3 @@ class SimulatedInstance:
 
     def _run(self) -> None:
         self._loop.run()
-
-
-def plain(parts: Parts) -> Parts:
-    """The same, at least once."""
-    return replace(parts, publisher="at-least-once")

@@ -42,6 +42,8 @@ class Process:
         self.name = name
         self.dead = False
         self.stopped = False
+        self.fenced = False
+        """Whether it was told that another process has its name."""
         self.stops = 0
         """How often it was stopped so far: a session that a stop has ended is known by this number."""
         self.on_stop: Callable[[], None] = lambda: None
@@ -161,6 +163,44 @@ class Process:
             self._agenda.after(0.0, partial(self.stop, lasts_s))
             lasts_s = 0.0
         self._pass(lasts_s)
+
+    def post(
+        self,
+        request: str,
+        do: Callable[[], object],
+        answer: Callable[[int | None], None],
+        after_s: float,
+        limit_s: float,
+    ) -> None:
+        """Sends a request and goes on; ``answer`` is called with the error code, or null, when there is one."""
+
+        def perform(tell: bool) -> None:
+            found = None
+            try:
+                do()
+            except Refused as refused:
+                found = refused.code
+            if tell:
+                self.background(partial(answer, found))
+
+        fate = self._dice.fate(request, 1.0)
+        if self._dice.trace is not None:
+            self._dice.tell(self.name, "{} (sent): {}", request, fate or "all is well")
+        if fate is None or fate.kind in ("stop", "slow", "crash"):
+            after_s += fate.lasts_s if fate is not None and fate.kind == "slow" else 0.0
+            self._agenda.after(after_s, partial(perform, True))
+        elif fate.done_s is not None:
+            self._agenda.after(fate.done_s, partial(perform, False))
+        if fate is not None:
+            code = fate.code if fate.kind == "error" else int(KafkaError._TIMED_OUT)
+            match fate.kind:
+                case "crash":
+                    self._agenda.after(self._dice.between(0.0, 0.02), self.kill)
+                case "stop":
+                    self._agenda.after(0.0, partial(self.stop, fate.lasts_s))
+                case "lost" | "unanswered" | "late" | "error":
+                    wait_s = 0.01 if fate.kind == "error" else self._dice.between(0.3, limit_s)
+                    self._agenda.after(wait_s, lambda: self.background(partial(answer, code)))
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -150,7 +151,10 @@ class Producer:
     def init_transactions(self, timeout: float) -> None:
         assert self._name is not None
         name = self._name
-        found = self._ask("init", lambda: self._broker.transactions.init(name, self._timeout_s), timeout)
+        if self._process.fenced:
+            self._broker.watcher.complain(f"taken back: {self._process.name} was fenced, and fences the newer one")
+        start = partial(self._broker.start_producer, name, self._timeout_s, self._process)
+        found = self._ask("init", start, timeout)
         self._producer, self._epoch = found
         self._state = "ready"
         self._dice.tell(self._process.name, "has epoch {}", self._epoch)
@@ -158,6 +162,7 @@ class Producer:
     def begin_transaction(self) -> None:
         self._require("ready")
         self._state, self._failed, self._requested = "open", 0, False
+        self._began = self._agenda.now
         self._places.clear()
         self._number += 1
 
@@ -327,6 +332,9 @@ class Producer:
         return error
 
     def _break(self, code: int) -> None:
+        if self._name is not None and self._broker.owners.get(self._name) is not self._process:
+            # An old transaction may have been timed out by the broker, which looks the same to a client.
+            self._process.fenced |= self._agenda.now - self._began < self._timeout_s
         code = KafkaError._FENCED if code in (KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED) else code
         self._state, self._error = "fatal", KafkaError(code, "fatal", fatal=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from tests.simulation.dice import Kind
 
-Disturbance = Literal["rebalance", "join", "leave", "kill"]
+Disturbance = Literal["rebalance", "join", "leave", "kill", "twin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ PROFILES: dict[str, Profile] = {
     "answers": Profile({"lost": 1, "unanswered": 2, "late": 2, "error": 2, "slow": 1}, {}, 6),
     "crashes": Profile({"crash": 3, "slow": 1}, {"kill": 2, "join": 1}, 4, 3),
     "rebalances": Profile({"slow": 1}, {"rebalance": 3, "join": 2, "leave": 2}, 3, 6),
-    "zombies": Profile({"stop": 3, "late": 1}, {"join": 1, "leave": 1}, 3, 3),
+    "zombies": Profile({"stop": 3, "late": 1}, {"join": 1, "leave": 1, "twin": 2}, 3, 3),
     "everything": Profile(
         {"lost": 1, "unanswered": 2, "late": 2, "error": 2, "slow": 1, "crash": 2, "stop": 1.5},
-        {"rebalance": 2, "join": 1, "leave": 1, "kill": 1},
+        {"rebalance": 2, "join": 1, "leave": 1, "kill": 1, "twin": 1},
         7,
         5,
     ),

@@ -24,8 +24,8 @@ class Scenario:
     steps: tuple[Step, ...]
 
 
-START: tuple[Step, ...] = (("p1 init as T", "ok"), ("c1 joins", "0 1"), ("m1 is the metadata of c1", "ok"))
-"""A producer, a consumer with partition 0, and its metadata."""
+START: tuple[Step, ...] = (("p1 init as T", "ok"), ("c1 joins", "2 of 2"), ("m1 is the metadata of c1", "ok"))
+"""A producer, a consumer that has both partitions, and its metadata."""
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
@@ -114,7 +114,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "a zombie's offsets are refused once the group has its next generation",
         (
             *START,
-            ("c2 joins", "1"),
+            ("c2 joins", "1 of 2"),
             ("p1 begin", "ok"),
             ("p1 produce a", "ok"),
             ("p1 offsets 1 by m1", "abortable ILLEGAL_GENERATION"),
@@ -133,7 +133,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "the offsets of a member that has left are refused while others are there",
         (
             *START,
-            ("c2 joins", "1"),
+            ("c2 joins", "1 of 2"),
             ("c1 leaves", "ok"),
             ("p1 begin", "ok"),
             ("p1 offsets 1 by m1", "abortable UNKNOWN_MEMBER_ID"),
@@ -155,7 +155,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "outside of a transaction nobody commits into a group that has members",
         (
-            ("c1 joins", "0 1"),
+            ("c1 joins", "2 of 2"),
             ("c2 commits 3", "plain UNKNOWN_MEMBER_ID"),
             ("c1 commits 2", "ok"),
             ("c1 committed", "2"),
@@ -165,9 +165,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         "a static member is replaced at once, in the same generation, and the old one is fenced",
         (
             ("p1 init as T", "ok"),
-            ("c1 joins as A", "0 1"),
+            ("c1 joins as A", "2 of 2"),
             ("m1 is the metadata of c1", "ok"),
-            ("c2 joins as A", "0 1"),
+            ("c2 joins as A", "2 of 2"),
             ("c1 polls", "plain _FATAL"),
             ("p1 begin", "ok"),
             ("p1 offsets 1 by m1", "abortable FENCED_INSTANCE_ID"),

@@ -16,6 +16,7 @@ from tests.simulation import consumer, producer
 from tests.simulation.agenda import Agenda
 from tests.simulation.broker import Broker
 from tests.simulation.dice import Dice
+from tests.simulation.instance import consumer_config
 from tests.simulation.player import Player
 from tests.simulation.process import Process
 from tests.simulation.profiles import PROFILES
@@ -130,7 +131,8 @@ class ModelStage:
         )  # fmt: skip
 
     def consumer(self, instance: str | None) -> Any:
-        return consumer.Consumer(self._own, self._broker, self._agenda, self._dice, assignor="range", instance=instance)
+        config = consumer_config("range") | ({"group.instance.id": instance} if instance else {})
+        return consumer.Consumer(self._own, self._broker, self._agenda, self._dice, config)
 
     def nobody(self) -> Any:
         return self.consumer(None).consumer_group_metadata()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -102,6 +103,8 @@ class World:
         self._agenda.after(LOOK_EVERY_S, self._look)
         while not self._over and self._agenda.step():
             pass
+        for name in self._twins():
+            self._oracle.violations.append(f"not fenced: several processes are left under the name {name}")
         for one in self._instances:
             one.process.kill()
         self._oracle.excuses += self._dice.fell
@@ -200,6 +203,9 @@ class World:
                 self._broker.group.shake()
             case "join" if len(alive) < MOST_INSTANCES:
                 self._new_instance()
+            case "twin" if alive and self._stable:
+                # An orchestrator that takes a machine for dead starts its instance elsewhere.
+                self._new_instance(self._dice.choose(alive).name)
             case "leave" if alive:
                 one = self._dice.choose(alive)
                 one.leave()
@@ -223,10 +229,15 @@ class World:
             for one in self._instances:
                 one.process.proceed()
         if self._dice.calm:
-            settled = now > self._dice.late_until + 1.0 and not self._broker.transactions.any_open
+            settled = now > self._dice.late_until + 1.0 and not self._broker.transactions.any_open and not self._twins()
             if (done and settled) or now > self._calm_at + HEAL_S + LATEST_S:
                 self._over = True
         self._agenda.after(LOOK_EVERY_S, self._look)
+
+    def _twins(self) -> list[str]:
+        """The names that several processes have."""
+        names = Counter(one.name.name for one in self._instances if not one.process.dead)
+        return [name for name, count in names.items() if count > 1]
 
     def _revive(self) -> None:
         """Somebody must be there in the end."""
