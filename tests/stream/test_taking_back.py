@@ -71,6 +71,9 @@ class World:
         self.committed.update(publication.offsets)
         return Published(Result.COMMITTED)
 
+    def tend(self) -> None:
+        pass
+
     def finish(self) -> None:
         for future in self.work[:BEGUN]:
             future.set_result(outcome())
