@@ -25,6 +25,11 @@ class Record:
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        return _size(self.key, self.value, self.headers)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -43,8 +48,7 @@ class Message:
     @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers
+        return _size(self.key, self.value, self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +72,8 @@ class Outcome:
     def size(self) -> int:
         """Bytes of keys, values and headers: what holding and publishing this costs, framing apart."""
         return sum(message.size for message in self.messages)
+
+
+def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    named = sum(len(name) + len(content or b"") for name, content in headers)
+    return len(key or b"") + len(value or b"") + named

@@ -120,7 +120,7 @@ class Service:
         self._start_embedded()
         config = clients.consumer_config(self.settings, self._instance)
         consumer = clients.make_consumer(config)
-        self._closing.callback(consumer.close)
+        self._closing.callback(self._close_consumer, consumer)
         brokers = self._preflight(consumer, config["error_cb"])
         source = self._make_source(consumer)
         if asked.is_set():
@@ -299,6 +299,11 @@ class Service:
         )
         self._closing.callback(predictor.close)
         return predictor
+
+    def _close_consumer(self, consumer: Consumer) -> None:
+        """Leaves the group, unless the stream stands in a call of this very client: then the process just ends."""
+        if self._thread is None or not self._thread.is_alive():
+            consumer.close()
 
     def _make_encoder(self, model: Model) -> Encoder:
         settings = self.settings

@@ -100,8 +100,8 @@ def consumer_config(settings: Settings, instance: Instance) -> Config:
         "allow.auto.create.topics": False,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": 10_000,  # of 45 s: the silence after a crash without INSTANCE_ID
-        # A member notices a rebalance at its next heartbeat, and a partition that moves waits for two of them: with
-        # 1 s, as it was, for 1.3 s in all. A heartbeat is some 100 bytes.
+        # Of 3 s. A member notices a rebalance at its next heartbeat, and a partition that moves waits for two of
+        # them. A heartbeat is some 100 bytes.
         "heartbeat.interval.ms": 300,
         "max.poll.interval.ms": 60_000,  # of 300 s: how long a member that is stuck holds the group up
         "fetch.wait.max.ms": 100,
@@ -138,6 +138,9 @@ def producer_config(settings: Settings, instance: Instance) -> Config:
     if transactional:
         config["transactional.id"] = f"{settings.kafka.group_id}-{instance.name}"
         config["transaction.timeout.ms"] = 10_000  # of 60 s: how long a dead instance's outcomes block readers
+        # Of 100 ms: how a request that was sent twice is told from one that was not, by the time that its answer
+        # took (`consumer.stream.exactly_once.PROMPT_S`).
+        config["retry.backoff.ms"] = config["reconnect.backoff.ms"] = 300
     else:
         config["message.timeout.ms"] = 30_000
     return config | settings.kafka.for_producer(transactional=transactional)

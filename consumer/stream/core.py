@@ -77,7 +77,7 @@ class StreamCore:
         self._limits = limits
         self._ledgers: dict[int, Ledger] = {}
         self._tenure = 0
-        self._queue: deque[Claim] = deque()  # arrival order over all partitions; stale claims are skipped
+        self._queue: deque[Claim] = deque()  # arrival order over all partitions
         self._queued = 0
         self._in_flight = 0
         self._leaving: frozenset[int] = frozenset()
@@ -120,8 +120,11 @@ class StreamCore:
     # ── what happened: events ────────────────────────────────────────────────────────────────────
 
     def received(self, records: Iterable[Record], now: float) -> None:
-        """These records came out of the topic. Those of a partition that is not ours are dropped."""
-        for record in records:
+        """These records came out of the topic. Those of a partition that is not ours are dropped.
+
+        So are all of them after `stop`: nothing begins any more, and their next owner finds them uncommitted.
+        """
+        for record in records if not self._stopping else ():
             ledger = self._ledgers.get(record.partition)
             if ledger is None or ledger.accept(record, now) is None:
                 continue
@@ -163,14 +166,12 @@ class StreamCore:
         Args:
             at: which one: 0 is the first of the queue, 1 (not included) its end.
         """
-        while self._queue and not self._leaving:
-            index = int(at * len(self._queue))
-            claim = self._queue[index]
-            del self._queue[index]
-            ledger = self._of(claim)
-            if ledger is not None:
-                return [self._begin(claim, ledger)]
-        return []
+        if not self._queue or self._leaving:
+            return []
+        index = int(at * len(self._queue))
+        claim = self._queue[index]
+        del self._queue[index]
+        return [self._begin(claim)]
 
     # ── what happened: the broker's answers ──────────────────────────────────────────────────────
 
@@ -321,16 +322,13 @@ class StreamCore:
     def _submissions(self) -> list[Action]:
         actions: list[Action] = []
         while self._queue and self._in_flight < self._limits.in_flight and not self._on_hold:
-            claim = self._queue.popleft()
-            ledger = self._of(claim)
-            if ledger is not None:
-                actions.append(self._begin(claim, ledger))
+            actions.append(self._begin(self._queue.popleft()))
         return actions
 
-    def _begin(self, claim: Claim, ledger: Ledger) -> Submit:
+    def _begin(self, claim: Claim) -> Submit:
         self._queued -= 1
         self._in_flight += 1
-        return Submit(claim, ledger.start(claim.offset))
+        return Submit(claim, self._ledgers[claim.partition].start(claim.offset))
 
     def _publish(self, now: float) -> Action | None:
         if self._unresolved and self._publication:
@@ -416,6 +414,7 @@ class StreamCore:
         if ledger is not None and not self._stopping:
             self._queued -= ledger.queued
         self._in_flight -= len(in_flight)
+        self._queue = deque(claim for claim in self._queue if claim.partition != partition)
         self._paused.pop(partition, None)
         self._leaving -= {partition}
         return in_flight

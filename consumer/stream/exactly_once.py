@@ -19,7 +19,8 @@ A commit that is not answered in time is unknown too, and so is one that was ans
 then cannot be aborted. librdkafka has no KIP-890: all transactions of a producer have one epoch, so a
 request that comes late takes effect in a later transaction of the same producer, ends it too early or
 sets its offsets back. Hence a producer is used again only after a transaction in which every call was
-answered at once and well; a new one costs a few milliseconds.
+answered well and sooner than librdkafka asks a second time by itself (`PROMPT_S`); a new one costs a few
+milliseconds.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ FORBIDDEN = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the group",
 }
 """The right that is missing, as an administrator grants it."""
+
+PROMPT_S = 0.2
+"""An answer that took no longer belongs to the only request that was sent: librdkafka sends again after
+``retry.backoff.ms``, or over a new connection after ``reconnect.backoff.ms``, which are 300 ms for the
+transactional producer (`consumer.stream.clients`) and no less than 225 with their jitter."""
 
 TEND_EVERY_S = 1.0
 """How often a producer that could not be made is tried again while nothing is published."""
@@ -132,7 +138,7 @@ class TransactionalPublisher:
         except Late as late:
             return self._unfinished(committing, str(late), deadline)
         except KafkaException as error:
-            return self._failed(outbox, error.args[0], committing)
+            return self._failed(outbox, error.args[0], committing, deadline)
         if not prompt:
             self._discard()
         return Published(Result.COMMITTED)
@@ -176,13 +182,13 @@ class TransactionalPublisher:
         self._abort(deadline)
         return Published(Result.ABORTED, reason)
 
-    def _failed(self, outbox: Outbox, error: KafkaError, committing: bool) -> Published:
+    def _failed(self, outbox: Outbox, error: KafkaError, committing: bool, deadline: float) -> Published:
         verdict = self._judge(error)
         if verdict is _Verdict.FENCED:
             self._discard()
             return Published(Result.FENCED, f"{OUTLIVED} ({error.str()})")
         if verdict is _Verdict.ABORT:
-            aborted = self._abort(self._clock() + STEP_S)
+            aborted = self._abort(deadline)
             if self._fenced:
                 return Published(Result.FENCED, OUTLIVED)
             # An error in the place of the commit's answer does not say that nothing was committed; the abort does.
@@ -225,9 +231,10 @@ class TransactionalPublisher:
         """Calls with the time left until it works; a retriable error means the same call once more.
 
         Returns:
-            Whether the first call was answered.
+            Whether the first call was answered, and at once.
         """
         first = True
+        began = self._clock()
         while True:
             left = deadline - self._clock()
             try:
@@ -239,7 +246,7 @@ class TransactionalPublisher:
                     raise Late(error.args[0].str()) from None
                 first = False
                 continue
-            return first
+            return first and self._clock() - began <= PROMPT_S
 
     def _discard(self) -> None:
         """Lets go of the producer; what it had queued is thrown away, never sent late."""

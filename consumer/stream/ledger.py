@@ -33,7 +33,7 @@ class Entry:
     record: Record | None
     """Null once finished: the outcome holds all that is still needed."""
     raw: int
-    """Bytes of the record's key and value."""
+    """Bytes of the record's key, value and headers."""
     size: int
     """Bytes that the entry holds: of the record first; later of the outcome's messages, and of the record
     still as long as the outcome can be reduced, which may need it."""
@@ -72,7 +72,7 @@ class Ledger:
         if record.offset <= self._last:
             return None
         self._last = record.offset
-        size = len(record.value or b"") + len(record.key or b"")
+        size = record.size
         entry = Entry(record.offset, record.timestamp_ms, now, record, raw=size, size=size)
         self.entries.append(entry)
         self._by_offset[record.offset] = entry

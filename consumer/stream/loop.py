@@ -49,8 +49,12 @@ REVOKE_BUDGET_S = 0.5
 """What a revocation may wait for work in flight: the whole group waits with it, and what is not finished
 costs its next owner a second fetch, no more."""
 
-START_BUDGET_S = 30.0
-"""What registering the transactional id may take: a predecessor's transaction is ended first."""
+START_BUDGET_S = 20.0
+"""What registering the transactional id may take: a predecessor's transaction is ended first. Less than the
+default DRAIN_S, since nothing looks at a stop meanwhile."""
+
+LAST_BUDGET_S = 0.5
+"""The least that a publication gets at the end of DRAIN_S: on healthy brokers it takes some 10 ms."""
 
 
 class Work(Protocol):
@@ -134,6 +138,7 @@ class StreamLoop:
         self._finished: Inbox = SimpleQueue() if inbox is None else inbox
         self._running: dict[Claim, Future[Outcome]] = {}
         self._stop = Event()
+        self._stopped_at = 0.0
         self._over = False
         self._drain_until: float | None = None
         self._troubles = Repeats(log)
@@ -144,8 +149,10 @@ class StreamLoop:
         return self._reporter.latest
 
     def stop(self) -> None:
-        """Asks the loop to end: from any thread, any number of times."""
-        self._stop.set()
+        """Asks the loop to end: from any thread, any number of times; ``drain_s`` counts from the first."""
+        if not self._stop.is_set():
+            self._stopped_at = self._clock()
+            self._stop.set()
 
     def run(self) -> None:
         """Turns until `stop`; then drains, commits, and leaves the group.
@@ -180,8 +187,11 @@ class StreamLoop:
         records = self._source.poll(max(1, self._core.room), wait)
         now = self._clock()
         self._core.received(records, now)
-        self._do(self._core.actions(now), PUBLISH_BUDGET_S)
-        self._do(self._probing.probes(now), PUBLISH_BUDGET_S)
+        budget_s = PUBLISH_BUDGET_S
+        if self._drain_until is not None:
+            budget_s = min(budget_s, max(LAST_BUDGET_S, self._drain_until - now))
+        self._do(self._core.actions(now), budget_s)
+        self._do(self._probing.probes(now), budget_s)
         self._publisher.tend()
         self._reporter.report(now)
 
@@ -295,7 +305,7 @@ class StreamLoop:
     def _begin_to_drain(self) -> None:
         self._core.stop()
         self._take_back(list(self._running))
-        self._drain_until = self._clock() + self._drain_s
+        self._drain_until = self._stopped_at + self._drain_s
         log.info("stopping: %d events in flight have up to %g s to finish", self._core.in_flight, self._drain_s)
 
     def _drained(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, murmur2
@@ -27,6 +29,35 @@ class Late(Exception):
     """The budget ended first."""
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """What the broker has said of the messages of one attempt.
+
+    Librdkafka keeps it until every message is told of, and nobody polls a producer that was let go. So it must
+    not hold the producer, which could never be destroyed: its threads and sockets would stay.
+    """
+
+    alone: set[Claim] = field(default_factory=set)
+    """The claims whose messages are sent in batches of their own."""
+    pending: int = 0
+    """Messages that are not acknowledged."""
+    rejected: set[Claim] = field(default_factory=set)
+    suspects: set[Claim] = field(default_factory=set)
+    refusals: list[KafkaError] = field(default_factory=list)
+    forbidden: set[str] = field(default_factory=set)
+
+    def delivered(self, claim: Claim, error: KafkaError | None, message: Message) -> None:
+        """The client's report of one message."""
+        if error is None:
+            self.pending -= 1
+        elif error.code() in TOO_LARGE:
+            (self.rejected if claim in self.alone else self.suspects).add(claim)
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            self.forbidden.add(message.topic())
+        else:
+            self.refusals.append(error)  # a purged message too: it is not out
+
+
 class Outbox:
     """Produces the messages of one publication after the other; reports of an earlier one are not mixed in.
 
@@ -42,13 +73,8 @@ class Outbox:
         self.producer = producer
         self._clock = clock
         self._counts: dict[str, tuple[int, float]] = {}
-        self._attempt = 0
-        self._pending = 0  # messages of this attempt that the broker has not acknowledged
-        self._rejected: set[Claim] = set()
         self._suspects = suspects
-        self._alone: set[Claim] = set()
-        self._refusals: list[KafkaError] = []
-        self._forbidden: set[str] = set()
+        self._attempt = _Attempt()
 
     def put(self, publication: Publish, deadline: float) -> None:
         """Hands every message to the producer, up to the first that is known to be too large.
@@ -57,11 +83,8 @@ class Outbox:
             KafkaException: the producer refused a message for another reason.
             Late: its queue stayed full, or the number of partitions unknown.
         """
-        self._attempt += 1
-        self._pending = 0
-        self._alone = set(self._suspects)
+        self._attempt = _Attempt(alone=set(self._suspects))
         self._suspects.clear()
-        self._rejected, self._refusals, self._forbidden = set(), [], set()
         for claim, outcome in zip(publication.claims, publication.outcomes, strict=True):
             for message in outcome.messages:
                 if not self._put(claim, message, deadline):
@@ -74,7 +97,8 @@ class Outbox:
     @property
     def failed(self) -> bool:
         """Whether the broker, or the producer, has refused any message of this attempt."""
-        return bool(self._rejected or self._suspects or self._refusals or self._forbidden)
+        told = self._attempt
+        return bool(told.rejected or told.suspects or told.refusals or told.forbidden)
 
     def answer(self) -> Published | None:
         """What became of the attempt, as far as the broker has told; null if every message is acknowledged.
@@ -82,32 +106,33 @@ class Outbox:
         Raises:
             BrokerError: this user may not write there.
         """
-        if self._forbidden:
-            topics = ", ".join(sorted(self._forbidden))
+        told = self._attempt
+        if told.forbidden:
+            topics = ", ".join(sorted(told.forbidden))
             raise BrokerError(f"not authorised to publish: grant Write on topic {topics} to this service's user")
-        if not self._rejected and len(self._suspects) == 1:
-            self._rejected = set(self._suspects)
-            self._suspects.clear()
-        if self._rejected:
-            return Published(Result.ABORTED, "outcomes too large", tuple(self._rejected))
-        if self._suspects:
-            return Published(Result.ABORTED, f"one of {len(self._suspects)} outcomes in a batch is too large")
-        if self._refusals:
-            return Published(Result.ABORTED, self._refusals[0].str())
-        if self._pending:  # an empty queue is no proof: only acknowledgements count
-            return Published(Result.ABORTED, f"{self._pending} messages were not acknowledged in time")
+        if not told.rejected and len(told.suspects) == 1:
+            told.rejected, told.suspects = told.suspects, set()
+        if told.rejected:
+            return Published(Result.ABORTED, "outcomes too large", tuple(told.rejected))
+        if told.suspects:
+            self._suspects |= told.suspects
+            return Published(Result.ABORTED, f"one of {len(told.suspects)} outcomes in a batch is too large")
+        if told.refusals:
+            return Published(Result.ABORTED, told.refusals[0].str())
+        if told.pending:  # an empty queue is no proof: only acknowledgements count
+            return Published(Result.ABORTED, f"{told.pending} messages were not acknowledged in time")
         return None
 
-    def partition_of(self, message: records.Message) -> int:
+    def partition_of(self, message: records.Message, deadline: float = math.inf) -> int:
         """Where Java clients put this key; without a key, what keeps the source's order."""
-        count = self._count(message.topic)
+        count = self._count(message.topic, deadline)
         if message.key is None:
             return message.keyless_partition % count
         return int(murmur2(message.key, count))
 
     def _put(self, claim: Claim, message: records.Message, deadline: float) -> bool:
         """False if nothing more should be put, since the attempt has failed already."""
-        if claim in self._alone:
+        if claim in self._attempt.alone:
             self._send_all(deadline)
         while True:
             try:
@@ -116,8 +141,8 @@ class Outbox:
                     key=message.key,
                     value=message.value,
                     headers=list(message.headers),
-                    partition=self.partition_of(message),
-                    on_delivery=partial(self._delivered, self._attempt, claim),
+                    partition=self.partition_of(message, deadline),
+                    on_delivery=partial(self._attempt.delivered, claim),
                 )
             except BufferError:  # the producer's queue is full: let it send
                 if self._clock() >= deadline:
@@ -126,41 +151,30 @@ class Outbox:
                 continue
             except KafkaException as error:
                 if error.args[0].code() in TOO_LARGE:
-                    self._rejected.add(claim)
+                    self._attempt.rejected.add(claim)
                 elif error.args[0].code() == KafkaError._STATE:  # the transaction has failed by an earlier message
                     self.producer.poll(0)
-                    self._refusals.append(error.args[0])
+                    self._attempt.refusals.append(error.args[0])
                 else:
                     raise
                 return False
-            self._pending += 1
-            if claim in self._alone:
+            self._attempt.pending += 1
+            if claim in self._attempt.alone:
                 self._send_all(deadline)
-            return not self._rejected
+            return not self._attempt.rejected
 
     def _send_all(self, deadline: float) -> None:
         self.flush(deadline)
         if len(self.producer):
             raise Late("a message was not acknowledged in time")
 
-    def _delivered(self, attempt: int, claim: Claim, error: KafkaError | None, message: Message) -> None:
-        if attempt != self._attempt:
-            return  # of an attempt that was given up
-        if error is None:
-            self._pending -= 1
-        elif error.code() in TOO_LARGE:
-            (self._rejected if claim in self._alone else self._suspects).add(claim)
-        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            self._forbidden.add(message.topic())
-        else:
-            self._refusals.append(error)  # a purged message too: it is not out
-
-    def _count(self, topic: str) -> int:
+    def _count(self, topic: str, deadline: float) -> int:
         count, asked = self._counts.get(topic, (0, -PARTITIONS_KNOWN_FOR_S))
         if count and self._clock() - asked < PARTITIONS_KNOWN_FOR_S:
             return count
         try:
-            found = self.producer.list_topics(topic, timeout=STEP_S).topics[topic]
+            left = max(0.1, min(STEP_S, deadline - self._clock()))
+            found = self.producer.list_topics(topic, timeout=left).topics[topic]
         except KafkaException:
             if count:  # what was true a moment ago beats standing still
                 return count
