@@ -19,6 +19,10 @@ from tests.simulation.dice import Dice, Fate, Kind
 
 T = TypeVar("T")
 
+RESEND_S = 0.225
+"""How soon librdkafka sends a request again at the soonest: the transactional producer's back-off of 300 ms
+(`consumer.stream.clients`), less its jitter of a quarter."""
+
 
 class Process:
     """A program that runs by itself, one at a time with all others.
@@ -220,10 +224,11 @@ class Process:
         if fate.kind == "error":
             self._pass(0.01)
             raise Refused(fate.code)
-        # Where the connection is seen to break, librdkafka sends again by itself; else the time runs out.
-        # A request that is still on its way then is sent again only once the caller knows of the trouble.
-        resend = fate.kind in ("lost", "unanswered") and self._dice.chance(0.4)
-        self._pass(min(0.3, max(0.0, deadline - self._agenda.now)) if resend else max(0.0, deadline - self._agenda.now))
+        # Where the connection is seen to break, librdkafka sends again by itself, after its back-off, also what is
+        # still on its way to the broker; else the time runs out.
+        resend = fate.kind in ("lost", "unanswered", "late") and self._dice.chance(0.4)
+        left_s = max(0.0, deadline - self._agenda.now)
+        self._pass(min(RESEND_S, left_s) if resend else left_s)
         if resend:
             return self._resent(do, deadline)
         raise TimedOut
