@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from consumer.errors import BrokerError
 from consumer.records import Message, Outcome, Record
 from consumer.stream import clients
-from consumer.stream.exactly_once import TransactionalPublisher
+from consumer.stream.exactly_once import PROMPT_S, TransactionalPublisher
 from consumer.stream.protocol import Claim, Publish, Result
 from consumer.stream.publisher import Publisher, make_publisher
 from consumer.stream.source import Source
@@ -265,24 +265,27 @@ class Still:
 
 
 class Ticking:
-    """Monotonic seconds; each look takes one of them."""
+    """Monotonic seconds; each look takes some."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_s: float) -> None:
         self._now = 0.0
+        self._look_s = look_s
 
     def __call__(self) -> float:
-        self._now += 0.5
+        self._now += self._look_s
         return self._now
 
 
-def scripted(script: dict[str, list[KafkaError]], *, stable: bool = True) -> tuple[TransactionalPublisher, list[str]]:
+def scripted(
+    script: dict[str, list[KafkaError]], *, stable: bool = True, look_s: float = 0.05
+) -> tuple[TransactionalPublisher, list[str]]:
     calls: list[str] = []
     publisher = TransactionalPublisher(
         lambda: cast(Producer, Scripted(calls, script)),
         cast(Source, Still()),
         stable_name=stable,
         transaction_timeout_s=10.0,
-        clock=Ticking(),
+        clock=Ticking(look_s),
     )
     publisher.start(5.0)
     calls.clear()
@@ -323,6 +326,12 @@ def test_each_class_of_errors_has_its_answer(
     publisher, called = scripted({name: list(errors) for name, errors in script.items()})
     assert publisher.publish(ONE, 60.0).result is result
     assert called == calls
+
+
+def test_a_producer_whose_answer_took_long_is_not_used_again_since_librdkafka_may_have_asked_twice() -> None:
+    publisher, called = scripted({}, look_s=PROMPT_S)
+    assert publisher.publish(ONE, 60.0).result is Result.COMMITTED
+    assert called == [*GOOD, "purge"]
 
 
 @pytest.mark.parametrize(("call", "result"), [("offsets", Result.ABORTED), ("commit", Result.UNKNOWN)])
