@@ -196,6 +196,10 @@ class TransactionalPublisher:
                 return Published(Result.UNKNOWN, error.str())
             # The call's own error says only that some message failed; the messages' reports say why.
             return (outbox.answer() if outbox.failed else None) or Published(Result.ABORTED, error.str())
+        if error.code() == KafkaError._FATAL:  # says that the producer is broken; the abort says by what
+            self._abort(self._clock())
+            if self._fenced:
+                return Published(Result.FENCED, OUTLIVED)
         self._discard()
         if not committing:
             _refuse_forbidden(error)

@@ -64,6 +64,21 @@ class AsksForItsMemberIdFirst(Source):
         return self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
 
 
+class BlindToOrphans(Source):
+    """Never looks whether partitions are with nobody."""
+
+    def __init__(self, *arguments: Any, orphans: Any = None, **more: Any) -> None:
+        super().__init__(*arguments, orphans=None, **more)
+
+
+class DeafToFencing(Source):
+    """Asks an error whether it is fatal, which librdkafka's fatal error denies."""
+
+    def _is_record(self, message: Any) -> bool:
+        error = message.error()
+        return (error is None or error.code() != KafkaError._FATAL) and super()._is_record(message)
+
+
 class TakesUnknownForAborted(TransactionalPublisher):
     """Publishes again what may be there."""
 
@@ -119,6 +134,8 @@ BREAKAGES: dict[str, tuple[str, Parts]] = {
     "stale group metadata": ("rebalances", replace(SOUND, source=RemembersItsGeneration)),
     "metadata of nobody": ("zombies", replace(SOUND, source=IsNobody)),
     "member id asked before the metadata": ("zombies", replace(SOUND, source=AsksForItsMemberIdFirst)),
+    "no look for partitions that are with nobody": ("crashes", replace(SOUND, source=BlindToOrphans)),
+    "a fenced consumer goes on": ("zombies", replace(SOUND, source=DeafToFencing)),
     "an unknown commit taken for a failure": ("answers", replace(SOUND, transactional=TakesUnknownForAborted)),
     "an unknown commit taken for a success": ("answers", replace(SOUND, transactional=TakesUnknownForCommitted)),
     "a producer used again after late requests": ("answers", replace(SOUND, transactional=KeepsItsProducer)),

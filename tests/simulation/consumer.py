@@ -45,6 +45,7 @@ class Consumer(Membership):
         self._reset = config["auto.offset.reset"]
         self._ended: dict[int, int] = {}  # partition → end that the application was told
         self._paused: set[int] = set()
+        self._told_broken = False
         self._errors: deque[Message] = deque()
         self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()  # that no poll has told yet
         self.commit_answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
@@ -168,6 +169,9 @@ class Consumer(Membership):
 
     def _next(self) -> Message | None:
         if self._broken:
+            if self._told_broken:
+                return None
+            self._told_broken = True
             # Seen with 2.16: the code says it, `fatal()` does not.
             error = KafkaError(KafkaError._FATAL, f"Fatal error: {KafkaError(self._broken).name()}")
             return Message(self._topic, 0, -1, None, error)

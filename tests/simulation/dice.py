@@ -53,6 +53,9 @@ class Dice:
         """Nothing goes wrong any more."""
         self.late_until = 0.0
         """Until when a request that is under way may take effect."""
+        self.script: dict[tuple[str, int], Fate] = {}
+        """Request and how many of its kind came before → its fate: for a history that is told, not cast."""
+        self._asked: dict[str, int] = {}
         self._clock = clock
         self._faults: list[tuple[Kind, float]] = []
         # Each history has a taste of its own: a few kinds of trouble, rare or frequent. Mixing everything
@@ -109,6 +112,12 @@ class Dice:
 
     def fate(self, request: str, weight: float) -> Fate | None:
         """What happens to this request; null: all is well. ``weight``: how interesting it is, 1 by default."""
+        if self.script:
+            self._asked[request] = number = self._asked.get(request, -1) + 1
+            fate = self.script.get((request, number))
+            if fate is not None and fate.done_s is not None:
+                self.late_until = max(self.late_until, self._clock() + fate.done_s)
+            return fate
         if self.calm or not self.left or self.random.random() >= self._rate * weight:
             return None
         kinds, weights = zip(*self._faults, strict=True)

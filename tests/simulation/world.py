@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,7 +15,7 @@ from consumer.stream.core import Limits
 from tests.simulation.agenda import Agenda
 from tests.simulation.answers import Killed
 from tests.simulation.broker import Broker
-from tests.simulation.dice import LATEST_S, Dice
+from tests.simulation.dice import LATEST_S, Dice, Fate
 from tests.simulation.group import Assignor
 from tests.simulation.instance import SOUND, Name, Parts, SimulatedInstance
 from tests.simulation.log import Entry
@@ -57,6 +58,7 @@ class World:
         profile: what may go wrong, by name.
         delivery: the promise that is judged.
         parts: what the instances are made of.
+        script: fates of single requests, in a profile where nothing else goes wrong; see `Dice.script`.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class World:
         delivery: Delivery = "exactly-once",
         parts: Parts | None = None,
         *,
+        script: Mapping[tuple[str, int], Fate] | None = None,
         traced: bool = False,
     ) -> None:
         self._seed = seed
@@ -73,6 +76,7 @@ class World:
         self._parts = parts or replace(SOUND, publisher=delivery)
         self._agenda = Agenda()
         self._dice = dice = Dice(seed, self._profile, self._agenda.clock, traced=traced)
+        dice.script.update(script or {})
         self._oracle = Oracle(delivery)
         self._partitions = dice.choose((1, 2, 2, 3, 4))
         self._assignor: Assignor = dice.choose(("cooperative-sticky", "cooperative-sticky", "range"))
