@@ -111,9 +111,8 @@ class TransactionalPublisher:
         """
         if self._fenced:
             return Published(Result.FENCED, OUTLIVED)
-        self._began = self._clock()
         # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
-        deadline = self._began + min(budget_s, 0.8 * self._transaction_timeout_s)
+        deadline = self._clock() + min(budget_s, 0.8 * self._transaction_timeout_s)
         metadata = self._source.group_metadata()
         if metadata is None:
             return Published(Result.ABORTED, "not a member of the group")
@@ -125,6 +124,7 @@ class TransactionalPublisher:
         producer = outbox.producer
         committing = False
         prompt = True
+        self._began = self._clock()
         try:
             producer.begin_transaction()
             outbox.put(publication, deadline)

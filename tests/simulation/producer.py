@@ -40,9 +40,9 @@ class Producer(Delivery):
         self._dice.tell(self._process.name, "has epoch {}", self._epoch)
 
     def begin_transaction(self) -> None:
+        self._began = self._agenda.now  # as the caller sees it, wherever it is stopped
         self._require("ready")
         self._state, self._failed, self._requested = "open", 0, False
-        self._began = self._agenda.now
         self._places.clear()
         self._number += 1
 
