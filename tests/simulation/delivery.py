@@ -211,10 +211,13 @@ class Delivery:
         return len(reports)
 
     def _break(self, code: int) -> None:
-        if self._name is not None and self._broker.owners.get(self._name) is not self._process:
+        if code in (KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+            code = KafkaError._FENCED
             # An old transaction may have been timed out by the broker, which looks the same to a client.
-            self._process.fenced |= self._agenda.now - self._began < self._timeout_s
-        code = KafkaError._FENCED if code in (KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED) else code
+            young = self._agenda.now - self._began < self._timeout_s
+            self._process.fenced |= (
+                young and self._name is not None and self._broker.owners[self._name] is not self._process
+            )
         self._state, self._error = "fatal", KafkaError(code, "fatal", fatal=True)
 
     def _alive(self) -> None:
