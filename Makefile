@@ -55,6 +55,7 @@ clean: ## removes what was made here: environment, caches, the fetched Kafka
 .venv/.service: setup.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found (set PYTHON=…)" >&2; exit 1; }
 	@echo "installing into .venv: TensorFlow is 570 MB, this takes a minute or two, once"
+	@test ! -L .venv || { echo ".venv is a link: installing would change another folder's environment" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	@$(PIP) install --editable .
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ AT_ONCE = 6
 
 def main() -> int:
     """Prints it, the worst cases last; 1 if a case came to something else than expected."""
+    argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__).parse_args()
     return int(any([_through_predict(), _images()]))
 
 
