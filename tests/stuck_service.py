@@ -23,7 +23,10 @@ from consumer.stream.source import Source
 
 def main() -> None:
     model = SimpleNamespace(
-        info=ModelInfo("none", "1", "tensorflow"), config=SimpleNamespace(input_size=(8, 8)), predict=list
+        info=ModelInfo("none", "1", "tensorflow"),
+        config=SimpleNamespace(input_size=(8, 8)),
+        max_batch=8,
+        predict=list,
     )
     patch.multiple(
         "consumer.service",
