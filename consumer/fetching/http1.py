@@ -31,7 +31,9 @@ PIECE_BYTES = 64 * 2**10
 """Read at a time."""
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})( [^\r\n\0]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+# One pass each, without a choice: what backtracks can be made to take minutes, with the interpreter's lock held.
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NO_VALUE = re.compile(rb"[\r\n\0]")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[^\r\n\0]*)?")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
@@ -132,17 +134,16 @@ class AnswerReader:
         return int(match[1], 16)
 
     def _fields(self, budget: _Budget) -> list[tuple[str, str]]:
-        fields: list[tuple[str, str]] = []
+        fields: list[tuple[str, list[str]]] = []
         while line := self._line(budget, budget.left):
             if line[:1] in b" \t" and fields:  # a folded line, which a user agent joins (RFC 9112, 5.2)
-                name, value = fields[-1]
-                fields[-1] = name, f"{value} {line.strip().decode('latin-1')}"
+                fields[-1][1].append(line.strip(b" \t").decode("latin-1"))
                 continue
-            match = _FIELD.fullmatch(line)
-            if match is None:
+            name, colon, value = line.partition(b":")
+            if not colon or not _NAME.fullmatch(name) or _NO_VALUE.search(value):
                 _refuse("the answer has a header that cannot be read")
-            fields.append((match[1].decode("ascii"), match[2].decode("latin-1")))
-        return fields
+            fields.append((name.decode("ascii"), [value.strip(b" \t").decode("latin-1")]))
+        return [(name, " ".join(parts)) for name, parts in fields]
 
     def _line(self, budget: _Budget, most: int) -> bytes:
         """The next line without its end."""
@@ -188,9 +189,10 @@ class _Budget:
 
 
 def _head(status: int, fields: list[tuple[str, str]], *, old: bool) -> Head:
-    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+    values: CaseInsensitiveDict[list[str]] = CaseInsensitiveDict()
     for name, value in fields:
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        values.setdefault(name, []).append(value)
+    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict({name: ", ".join(told) for name, told in values.items()})
     coding, lengths = headers.get("transfer-encoding"), headers.get("content-length")
     length = None
     if coding is not None:

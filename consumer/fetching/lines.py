@@ -201,6 +201,8 @@ class Lines(Generic[T]):
             when, _, timer, one = heapq.heappop(self._timers)
             if isinstance(one, Ticket):
                 self.join(one, self._asleep.pop(one), now)
+            elif self._hosts.get(one.origin) is not one:
+                continue  # it was forgotten meanwhile, and may be known anew
             elif timer is _Timer.RESTED:
                 self._list(one, now)
             elif when == one.over_at:

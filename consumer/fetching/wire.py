@@ -22,8 +22,9 @@ class Overrun(Exception):
 class BoundedSocket(socket.socket):
     """A connected socket; before each use, `bound` says what holds for it."""
 
-    _deadline: Deadline
-    _allowance: int
+    _deadline: Deadline | None = None
+    """Null before `bound`: `ssl` itself reads a byte where the peer is gone before the handshake."""
+    _allowance = 0
 
     def bound(self, deadline: Deadline) -> None:
         """From now on nothing blocks past ``deadline``, and nothing may come in before `allow` lets it."""
@@ -41,11 +42,14 @@ class BoundedSocket(socket.socket):
             FetchTimeout: the deadline passed.
             Overrun: more bytes came than are allowed.
         """
-        self.settimeout(self._deadline.remaining())
+        deadline = self._deadline
+        if deadline is None:
+            return super().recv(bufsize, flags)
+        self.settimeout(deadline.remaining())
         try:
             piece = super().recv(bufsize, flags)
         except TimeoutError:
-            raise self._deadline.passed() from None
+            raise deadline.passed() from None
         self._allowance -= len(piece)
         if self._allowance < 0:
             raise Overrun
@@ -57,11 +61,13 @@ class BoundedSocket(socket.socket):
         Raises:
             FetchTimeout: the deadline passed.
         """
-        self.settimeout(self._deadline.remaining())
+        deadline = self._deadline
+        assert deadline is not None, "bound first"
+        self.settimeout(deadline.remaining())
         try:
             super().sendall(data, flags)
         except TimeoutError:
-            raise self._deadline.passed() from None
+            raise deadline.passed() from None
 
 
 class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):  # type: ignore[misc] # the stubs name parameters differently

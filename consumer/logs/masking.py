@@ -18,7 +18,10 @@ SHORTEST_SECRET: Final = 4
 # Lenient as browsers are: any number of slashes or backslashes, so that no spelling gets past the mask.
 _PARTS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?)([/\\]*)([^/\\]*)(.*)", re.DOTALL)
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^\s:@\[\]]*)(:[0-9]*)?")
-_USER_IN_PATH = re.compile(r"[^/\\@]*:[^/\\@]*@")  # of a URL inside the URL
+_SEGMENT = re.compile(r"[^/\\]+")
+
+LONGEST_READ: Final = 4096
+"""Characters of a URL that are looked at; more are not needed to tell it, and strangers send a million."""
 
 
 def printable(text: str) -> str:
@@ -37,8 +40,12 @@ def mask_url(url: str, limit: int = 200) -> str:
 
     Never raises, whatever the text is: URLs come from strangers. An authority that is no host with a
     port (such as ``user:pa/ss@host``, a password that was not encoded) hides everything after it.
-    The result has at most ``limit`` characters, all printable.
+    The result has at most ``limit`` characters, all printable. Linear in `LONGEST_READ`, whatever stands there.
     """
+    if len(url) > LONGEST_READ:
+        # Back to the last part that is whole: what is cut off may be what tells a password from a host.
+        kept = url[:LONGEST_READ]
+        url = kept[: max(map(kept.rfind, "/\\?#&;")) + 1] + MASK
     head, hash_, _ = url.partition("#")
     head, mark, query = head.partition("?")
     match = _PARTS.fullmatch(head)
@@ -48,10 +55,16 @@ def mask_url(url: str, limit: int = 200) -> str:
     if (slashes or at) and not _HOST_PORT.fullmatch(host):
         return printable(f"{scheme}{slashes}{MASK}")[:limit]
     user = MASK if at else ""
-    path = _USER_IN_PATH.sub(f"{MASK}@", path)
+    path = _SEGMENT.sub(lambda one: _without_user(one[0]), path)
     asked = re.sub(r"[^&;]+", lambda one: _without_value(one[0]), query)
     told = printable(f"{scheme}{slashes}{user}{at}{host}{path}{mark}{asked}{hash_}{MASK if hash_ else ''}")
     return told if len(told) <= limit else told[: limit - 1] + "…"
+
+
+def _without_user(segment: str) -> str:
+    """Of a URL inside the URL: nothing up to the last ``@`` if a ``:`` stands before it."""
+    user, at, host = segment.rpartition("@")
+    return f"{MASK}@{host}" if at and ":" in user else segment
 
 
 def _without_value(parameter: str) -> str:

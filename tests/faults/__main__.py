@@ -3,7 +3,7 @@
 python -m tests.faults                                     # everything: hours
 python -m tests.faults --scenario zombie --seeds 3
 python -m tests.faults --scenario kill,stop --events 2000 --write docs/chaos.md
-python -m tests.faults --break no-revoke                   # must turn red
+python -m tests.faults --break newest-offset               # must turn red
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EXAMPLES = """examples:
   python -m tests.faults --list
   python -m tests.faults --scenario zombie,kill --seeds 3
   python -m tests.faults --scenario kill --events 2000 --write docs/chaos.md
-  python -m tests.faults --break no-revoke      # a rule broken on purpose: its scenario must turn red
+  python -m tests.faults --break newest-offset  # a rule broken on purpose: its scenario must turn red
   python -m tests.faults --break all --write docs/chaos.md
 
 exit codes: 0 all as it should be, 1 something is not, 130 interrupted"""

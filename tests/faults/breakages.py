@@ -15,7 +15,6 @@ from confluent_kafka import Consumer
 from consumer.stream.core import StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.ledger import Entry, Ledger, Stand
-from consumer.stream.loop import StreamLoop
 from consumer.stream.orphans import Orphans
 from consumer.stream.protocol import Publish, Published, Result
 from consumer.stream.source import Source
@@ -54,28 +53,6 @@ def newest_offset() -> None:
 def no_transactions() -> None:
     """Outcomes and offsets go out apart."""
     os.environ["DELIVERY"] = "at-least-once"
-
-
-def no_revoke_handler() -> None:
-    """Partitions that are taken away are worked on and published as before."""
-
-    def ignored(self: StreamLoop, partitions: list[int]) -> None:
-        """Nobody looks."""
-
-    StreamLoop.revoked = StreamLoop.lost = ignored  # type: ignore[method-assign]
-
-
-def stale_metadata() -> None:
-    """The group's metadata are read once, at the first publication."""
-    fresh = Source.group_metadata
-    kept: list[Any] = []
-
-    def group_metadata(self: Source) -> Any | None:
-        if not kept and (found := fresh(self)) is not None:
-            kept.append(found)
-        return kept[0] if kept else None
-
-    Source.group_metadata = group_metadata  # type: ignore[method-assign]
 
 
 def no_fencing() -> None:
@@ -124,8 +101,6 @@ def commit_instead_of_abort() -> None:
 RULES = {
     "newest-offset": Rule("commit the newest finished offset", newest_offset, "kill-after-produce"),
     "no-transactions": Rule("transactions off, counted as exactly-once", no_transactions, "kill-after-send-offsets"),
-    "no-revoke": Rule("the revoke handler removed", no_revoke_handler, "joins-and-leaves"),
-    "stale-metadata": Rule("group metadata read once", stale_metadata, "joins-and-leaves"),
     "no-fencing": Rule("group metadata that fence nobody", no_fencing, "zombie"),
     "no-orphans": Rule("partitions with nobody go unnoticed", no_look_for_orphans, "kill-during-rebalance"),
     "unknown-is-failure": Rule("a commit of unknown result taken for a failure", unknown_is_failure, "lost-answers"),

@@ -345,3 +345,19 @@ def test_everybody_can_be_sent_away(world: World) -> None:
     assert sorted(ticket.job for ticket in world.lines.clear()) == [1, 4]
     assert world.take() == []
     assert world.wake() == []
+
+
+def test_a_host_that_is_forgotten_while_it_rests_stays_forgotten() -> None:
+    world = World()
+    world.arrive(1)
+    (ticket,) = world.take()
+    world.answer(ticket, HttpStatus(503, retry_after_s=RETRY_AFTER_CAP_S))
+    for number in range(2 * MOST_REMEMBERED):
+        if number == MOST_REMEMBERED:
+            world.now += RETRY_AFTER_CAP_S + 1
+            world.lines.wake(world.now)
+        world.arrive(number, name=f"other-{number}")
+        (ticket,) = world.take()
+        world.answer(ticket)
+    world.arrive(2)
+    assert world.jobs() == [2]

@@ -1,0 +1,54 @@
+"""Sockets before they are bound, and lines that strangers make long."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from consumer.errors import ProtocolError
+from consumer.fetching.deadline import Deadline
+from consumer.fetching.http1 import HEAD_BYTES, AnswerReader
+from consumer.fetching.wire import BoundedSocket
+
+
+def pair() -> tuple[BoundedSocket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return BoundedSocket(fileno=ours.detach()), theirs
+
+
+def test_a_socket_is_read_before_it_is_bound_as_ssl_does_where_the_peer_is_gone_before_the_handshake() -> None:
+    ours, theirs = pair()
+    with ours, theirs:
+        theirs.send(b"x")
+        assert ours.recv(1) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("line", "good"),
+    [
+        (b"a: x" + b" " * 60_000 + b"y", True),
+        (b"a:" + b" " * 60_000 + b"\0", False),
+        (b"a: x\r\n" + b" y\r\n" * 12_000 + b"b: z", True),
+        (b"a: x\r\n" * 10_000 + b"b: z", True),
+        (b"a" * 60_000, False),
+    ],
+    ids=["spaces", "spaces and a NUL", "folded", "one name again and again", "no colon"],
+)
+def test_headers_of_any_form_are_read_or_refused_at_once(line: bytes, good: bool) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n"
+    assert len(answer) <= HEAD_BYTES
+    ours, theirs = pair()
+    with ours, theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * HEAD_BYTES)
+        theirs.sendall(answer)
+        ours.bound(Deadline(10.0))
+        reader = AnswerReader(ours)
+        began = time.process_time()
+        if good:
+            assert reader.head().length == 0
+        else:
+            with pytest.raises(ProtocolError):
+                reader.head()
+        assert time.process_time() - began < 1.0  # 20 ms; the form that backtracked would have taken a minute or hours
