@@ -4,9 +4,10 @@ Without it, an hour without a network turns a topic into dead letters: each even
 has nothing to do with it. It is told what every finished event says about the world that all of them
 share (`Evidence`), and opens when hardly anything gets through::
 
-    closed ──(network or model seems to be gone)──► open ──(a pause is over)──► probing
-      ▲                                              ▲   ◄──(the probe failed)──┘  │
-      └──────────────────────────(the probe got through)───────────────────────────┘
+    closed ── hardly anything gets through ──► open ── after a pause ──► probing
+       ▲                                        ▲                        │    │
+       │                                        └──── the probe failed ──┘    │
+       └──────────────────────── the probe got through ───────────────────────┘
 
 Whoever asks it holds the intake back while it is open, keeps what failed for later, and sends single
 events as probes. A pure state machine: no thread, no clock, time is passed in as monotonic seconds.
@@ -24,11 +25,13 @@ An event that asked nobody (a bad or forbidden URL) says nothing at all.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
 
 from consumer.errors import (
     ConnectFailed,
@@ -44,15 +47,21 @@ from consumer.errors import (
 Cause = Literal["network", "model"]
 
 RUN: Final = 20
-"""Failures that make a suspicion. Fewer are weather: a topic with 1 % of dead hosts among many sees 20 of
-them, and nothing else, about never. More would only be more dead letters before it opens."""
+"""Failures that make a suspicion. Fewer say little: where one fetch finds that a host is down, all that stand in
+its line fail at once. More would only be more dead letters in a topic that is too slow for `DOUBT_S`."""
 
 SHARE: Final = 0.8
 """Of the places heard of lately, how many must fail. Not all of them: where the resolver is down, a busy
 host goes on over its open connections. One of two, or three of four, is not the network."""
 
 LONG_RUN: Final = 100
-"""Failures in a row, without a single success, that make a suspicion although other places worked just now."""
+SILENCE_S: Final = 1.5
+"""So many failures in a row, and not one success for so long, make a suspicion although other places worked
+a while ago. Not a run alone: thousands of events may stand in the line of one host, and fail at once."""
+
+DOUBT_S: Final = 2.0
+"""How long to wait before a failure that may be ours is believed. A host that refuses is given up after three
+attempts, 0.7 s; so within this time it shows whether the others fail too."""
 
 PLACES: Final = 32
 """Places that are remembered, those heard of last. In a topic of very many hosts, each new failure is of a
@@ -65,6 +74,11 @@ every thread waits for a dead one."""
 BAD_FOR_S: Final = 600.0
 """How long a place's failures are remembered unless it works again: in a slow topic 20 failures take minutes."""
 
+MOST_PATIENCE: Final = 32
+"""It opened, a probe got through, and the hosts that failed still do: then it was theirs. Each time, it takes twice
+as many failures to open it again, up to so many times as many, until one of them works again or `BAD_FOR_S` is over.
+Otherwise the outage of a network of image servers with twenty names would open and close it for hours."""
+
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
 """Pauses between probes double from the first to the longest: a hiccup costs a second, and after a long outage
@@ -72,6 +86,10 @@ work goes on within half a minute."""
 
 PROBES_EACH: Final = 10
 """Failed probes of one event after which its failure is its outcome: no event waits for ever."""
+
+GIVE_UP_S: Final = 3600.0
+"""How long a single host is waited for. If it alone fails and nobody else is heard of, it may be the network or the
+host; after an hour it counts as dead until it works again, and its failures are those of its events."""
 
 MODEL_PROBES: Final = 10
 """Failed probes in a row, about three minutes, after which a model is not waited for any longer. It was warm
@@ -106,11 +124,17 @@ def evidence(url: str, code: str | None, *, retriable: bool = False) -> Evidence
         return Evidence(code)
     place = _host(url)
     if code is None:
-        return Evidence(None, place, network=True, model=True)
+        return _all_well(place)
     if code == ModelFailed.code:
         return Evidence(code, place, network=True, model=False)
     failed = code in NETWORK_FAILED or (code == DnsFailed.code and retriable)
     return Evidence(code, place, network=not failed)
+
+
+@lru_cache(maxsize=1024)
+def _all_well(place: str) -> Evidence:
+    """The usual one, not made anew for each event."""
+    return Evidence(None, place, network=True, model=True)
 
 
 def _host(url: str) -> str:
@@ -119,8 +143,7 @@ def _host(url: str) -> str:
     return found[1].lower() if found else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):  # made for each event: quicker than a frozen dataclass
     failures: int  # since it worked
     code: str | None  # of the last one
     at: float  # when it was heard of last
@@ -130,17 +153,18 @@ class Breaker:
     """See the module's text. Not thread-safe: it belongs to the stream's thread.
 
     Args:
-        width: most events in flight. All of them may wait for one dead host at the same time, so a run
-            without a success means something only if it is a multiple of this.
         deadline_s: how long a fetch takes at most.
     """
 
-    def __init__(self, width: int = 64, deadline_s: float = 10.0) -> None:
-        self._long_run = max(LONG_RUN, 2 * width)
+    def __init__(self, deadline_s: float = 10.0) -> None:
         self._good_for_s = GOOD_FOR_DEADLINES * deadline_s
         self._places: dict[str, _Place] = {}
         self._network_run = 0
         self._model_run = 0
+        self._worked_at = -math.inf  # when anything was reached last
+        self._patience = 1
+        self._failing: set[str] = set()  # the places that failed when it opened last, and since
+        self._dead: str | None = None  # a place that was given up
         self.cause: Cause | None = None
         """Why it is open; null while it is closed."""
         self.opened_at = 0.0
@@ -175,6 +199,11 @@ class Breaker:
             Whether what it came to counts. If not, it failed for a reason that may be ours, and is to
             be worked on once more.
         """
+        if told.place == self._dead and told.network is not None:
+            if told.network:
+                self._dead = None
+            else:
+                told = Evidence(told.code)
         if self.cause is None:
             self._note(told, now)
             self.cause = self._judge(now) if told.ours else None
@@ -195,13 +224,28 @@ class Breaker:
             return True
         if told.network is False and self.cause == "model":  # one trouble does not rule out another
             self.cause, self.reason = "network", f"a probe failed: {told.code}"
+        if told.network is False:
+            self._failing.add(told.place)
+            if len(self._failing) == 1 and now - self.opened_at > GIVE_UP_S:
+                self._dead = told.place
+                self._close()
+                return True
         self.failed_probes += 1
-        self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self.failed_probes)
+        self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failed_probes, 10))
         self._probes[event] += 1
         if self._probes[event] < PROBES_EACH or self.cause == "model":
             return False
         del self._probes[event]
         return True
+
+    def doubtful(self, told: Evidence, now: float) -> bool:
+        """Whether a failure that counts is to be believed after `DOUBT_S` only.
+
+        One that took the whole deadline is not, if others were reached meanwhile: it has held its
+        partition for as long as any event may.
+        """
+        waited = told.code == FetchTimeout.code and now - self._worked_at < DOUBT_S
+        return told.ours and self.cause is None and not waited
 
     def probe(self, event: Hashable) -> None:
         """This event is being worked on to find out."""
@@ -223,6 +267,10 @@ class Breaker:
             if len(self._places) > PLACES:
                 del self._places[next(iter(self._places))]
             self._network_run = 0 if told.network else self._network_run + 1
+            if told.network:
+                self._worked_at = now
+                if told.place in self._failing:
+                    self._patience, self._failing = 1, set()
 
     def _judge(self, now: float) -> Cause | None:
         if self._model_run >= RUN:
@@ -230,13 +278,16 @@ class Breaker:
         for name, place in list(self._places.items()):
             if now - place.at > (BAD_FOR_S if place.failures else self._good_for_s):
                 del self._places[name]
+        if now - self.opened_at > BAD_FOR_S:
+            self._patience = 1
         bad = [place.failures for place in self._places.values() if place.failures]
-        if (sum(bad) >= RUN and len(bad) >= SHARE * len(self._places)) or self._network_run >= self._long_run:
-            return "network"
-        return None
+        nearly_all = sum(bad) >= RUN * self._patience and len(bad) >= SHARE * len(self._places)
+        silent = self._network_run >= LONG_RUN * self._patience and now - self._worked_at >= SILENCE_S
+        return "network" if nearly_all or silent else None
 
     def _open(self, cause: Cause, now: float) -> None:
         self.opened_at, self.probe_at = now, now + FIRST_PAUSE_S
+        self._failing = {name for name, place in self._places.items() if place.failures}
         if cause == "model":
             self.reason = f"the model failed for {self._model_run} events in a row"
             return
@@ -245,6 +296,8 @@ class Breaker:
         self.reason = f"nothing comes from {bad.total()} of {len(self._places)} hosts: {codes}"
 
     def _close(self) -> None:
+        if self.cause == "network":
+            self._patience = min(MOST_PATIENCE, 2 * self._patience)
         self.cause, self.failed_probes, self.reason = None, 0, ""
         self._network_run = self._model_run = 0
         self._places.clear()

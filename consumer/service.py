@@ -142,7 +142,7 @@ class Service:
             drain_s=self.settings.drain_s,
             metrics=self.metrics,
             health=self.health,
-            breaker=Breaker(IN_FLIGHT, self.settings.fetch_deadline_s),
+            breaker=Breaker(self.settings.fetch_deadline_s),
             failures=self.failures,
             describe=worker.describe,
         )

@@ -8,6 +8,9 @@ import time
 import pytest
 
 from consumer.breaker import (
+    DOUBT_S,
+    GIVE_UP_S,
+    LONG_RUN,
     LONGEST_PAUSE_S,
     MODEL_PROBES,
     PROBES_EACH,
@@ -33,7 +36,7 @@ class Stream:
     """Tells a breaker of one event after the other, ten a second."""
 
     def __init__(self, **more: float) -> None:
-        self.breaker = Breaker(**more)  # type: ignore[arg-type]
+        self.breaker = Breaker(**more)
         self.now = 1000.0
         self.events = 0
 
@@ -102,13 +105,12 @@ def test_one_dead_host_of_two_never_opens_it_in_whatever_order_they_come(stream:
         assert stream.tell(failed(host="dead") if order.random() < 0.7 else got("well"))
 
 
-def test_every_thread_waiting_for_one_dead_host_is_not_the_network() -> None:
-    stream = Stream(width=64)
-    stream.tell(got("well"))
-    for _ in range(50):
-        for _ in range(64):
-            assert stream.tell(failed("fetch_timeout", "dead"))
+def test_thousands_of_events_that_fail_at_once_because_their_host_is_down_are_not_the_network(stream: Stream) -> None:
+    for _ in range(5):
         assert stream.tell(got("well"))
+        for _ in range(4000):
+            stream.now -= 0.1
+            assert stream.tell(failed("fetch_timeout", "dead"))
 
 
 def test_a_topic_whose_only_host_is_down_waits_for_it(stream: Stream) -> None:
@@ -134,13 +136,10 @@ def test_without_a_resolver_a_busy_host_with_open_connections_does_not_hide_it(s
     assert counted == RUN - 1
 
 
-def test_a_run_without_any_success_opens_it_although_other_hosts_worked_a_moment_ago() -> None:
-    stream = Stream(width=64)
+def test_a_long_run_and_silence_open_it_although_other_hosts_worked_a_moment_ago(stream: Stream) -> None:
     for name in "bcdefgh":
         stream.tell(got(name))
-    stream.now -= 0.099 * 128  # so quick that the good ones are not forgotten
-    for _ in range(127):
-        stream.now -= 0.099
+    for _ in range(LONG_RUN - 1):
         assert stream.tell(failed())
     assert not stream.tell(failed())
 
@@ -177,6 +176,18 @@ def test_the_reason_counts_and_names_nobody(stream: Stream) -> None:
     assert stream.breaker.reason == "nothing comes from 20 of 20 hosts: 17 connect_failed, 3 dns_failed"
 
 
+def test_a_failure_that_may_be_ours_is_doubted_unless_it_took_its_time_while_others_were_reached(
+    stream: Stream,
+) -> None:
+    stream.tell(got("b"))
+    breaker, now = stream.breaker, stream.now
+    assert breaker.doubtful(failed("connect_failed"), now)
+    assert breaker.doubtful(failed("model_failed"), now)
+    assert not breaker.doubtful(failed("http_status"), now)
+    assert not breaker.doubtful(failed("fetch_timeout"), now + DOUBT_S - 0.1)
+    assert breaker.doubtful(failed("fetch_timeout"), now + DOUBT_S)
+
+
 # ── open ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -201,6 +212,14 @@ def test_pauses_between_probes_double_up_to_the_longest(opened: Stream) -> None:
     assert pauses == pytest.approx([1, 2, 4, 8, 16, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S])
 
 
+def test_an_outage_of_days_ends_like_any_other(opened: Stream) -> None:
+    for number in range(10_000):
+        assert not opened.probe(failed(host=f"host-{number % 3}"), number)
+    assert opened.breaker.probe_at - opened.now == LONGEST_PAUSE_S
+    assert opened.probe(got("host-1"))
+    assert opened.breaker.cause is None
+
+
 @pytest.mark.parametrize("told", [got("b"), failed("http_status"), failed("image_corrupt"), failed("model_failed")])
 def test_a_probe_that_reaches_a_host_closes_it_whatever_else_it_comes_to(opened: Stream, told: Evidence) -> None:
     assert opened.probe(told)
@@ -213,10 +232,33 @@ def test_a_probe_that_asks_nobody_counts_and_the_next_may_begin_at_once(opened: 
     assert opened.breaker.probe_at == opened.now
 
 
-def test_after_it_closed_nothing_of_before_is_held_against_anybody(opened: Stream) -> None:
+def test_when_all_works_again_nothing_of_before_is_held_against_anybody(opened: Stream) -> None:
     opened.probe(got("b"))
+    opened.tell(got("a"))
     opened.now += 60
-    assert opened.until_open(failed()) == RUN - 1
+    assert opened.until_open(failed("connect_failed", "c")) == RUN - 1
+
+
+def test_hosts_that_fail_on_although_a_probe_got_through_open_it_less_and_less(opened: Stream) -> None:
+    counted = []
+    for _ in range(7):
+        assert opened.probe(got("b"))
+        opened.now += 31  # so that b is forgotten
+        counted.append(opened.until_open(failed()) + 1)
+    assert counted == [40, 80, 160, 320, 640, 640, 640]
+
+
+def test_in_the_end_an_outage_of_most_hosts_but_not_of_all_hardly_pauses_the_others() -> None:
+    stream = Stream()
+    opened = 0
+    for number in range(30_000):
+        told = got("well") if number % 10 == 0 else failed(host=f"img{number % 20}.dead")
+        if stream.breaker.cause is None:
+            was = stream.tell(told)
+            opened += not was
+        else:
+            stream.probe(got("well"), number)
+    assert opened < 60
 
 
 def test_no_event_waits_for_ever(opened: Stream) -> None:
@@ -225,6 +267,24 @@ def test_no_event_waits_for_ever(opened: Stream) -> None:
         assert not opened.probe(failed(), "another")
     assert opened.probe(failed(), "this one")
     assert opened.breaker.cause == "network"
+
+
+def test_a_single_host_is_waited_for_for_an_hour_and_counts_as_dead_until_it_works_again(opened: Stream) -> None:
+    assert not opened.probe(failed(), 1)
+    opened.now += GIVE_UP_S
+    assert opened.probe(failed(), 2)
+    assert opened.breaker.cause is None
+    for _ in range(1000):
+        assert opened.tell(failed())
+    assert opened.tell(got("a"))
+    assert opened.until_open(failed()) == RUN - 1
+
+
+def test_several_hosts_are_waited_for_without_end(opened: Stream) -> None:
+    assert not opened.probe(failed(host="b"), 1)
+    for number in range(100):
+        opened.now += GIVE_UP_S
+        assert not opened.probe(failed(), number)
 
 
 def test_a_probe_that_was_given_up_is_not_waited_for(opened: Stream) -> None:

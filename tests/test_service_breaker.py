@@ -21,7 +21,6 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from PIL import Image
 
 import consumer.service
-from consumer.breaker import RUN
 from consumer.codec import decode_prediction
 from consumer.events import ModelInfo
 from consumer.service import Service
@@ -31,7 +30,6 @@ from ops.local_kafka.ports import free_ports
 from tests.brokers import Kafka
 
 PARTITIONS = 4
-IN_FLIGHT = 32 + 2 * 16  # the service's own default
 HOSTS = [f"127.0.0.{n}" for n in range(2, 7)]  # loopback has 16 million addresses, each a host of its own
 
 
@@ -203,11 +201,11 @@ def test_a_topic_survives_an_outage_of_everything_and_a_broken_model_and_is_not_
 ) -> None:
     caplog.set_level(logging.WARNING)
 
-    # Nobody answers: a run of failures, then silence instead of 500 dead letters.
+    # Nobody answers: silence instead of 500 dead letters.
     running.publish([hosts.url(HOSTS[n % len(HOSTS)]) for n in range(500)])
     running.read(lambda: running.held != "" and running.service.health.ready().reasons[0].for_s > 1.5)
     assert "connect_failed" in running.held
-    assert running.failures < RUN + IN_FLIGHT
+    assert running.failures == 0
     answer = requests.get(running.service.url + "/readyz", timeout=5)
     assert answer.status_code == 503
     assert "intake is paused: nothing comes from" in answer.json()["reason"]
@@ -216,8 +214,7 @@ def test_a_topic_survives_an_outage_of_everything_and_a_broken_model_and_is_not_
     # They are back: it goes on by itself.
     hosts.start(*HOSTS)
     running.read_all()
-    assert running.codes[None] == 500 - running.failures
-    assert running.failures < RUN + IN_FLIGHT
+    assert running.codes == {None: 500}
     assert running.held == ""
     assert opened(caplog) == 1
 
@@ -240,8 +237,8 @@ def test_a_topic_survives_an_outage_of_everything_and_a_broken_model_and_is_not_
     running.read(lambda: "the model failed" in running.held)
     running.model.fails = False
     running.read_all()
-    assert running.codes["model_failed"] < RUN
-    assert running.codes[None] == good + 200 - running.codes["model_failed"]
+    assert running.codes["model_failed"] == 0
+    assert running.codes[None] == good + 200
     assert opened(caplog) == 2
 
 
@@ -265,4 +262,4 @@ def test_asked_to_stop_while_the_breaker_is_open_the_service_ends_in_time_and_th
         asked.set()
         later.wait(asked)
     asked.close()
-    assert running.failures < RUN + IN_FLIGHT
+    assert running.failures == 0

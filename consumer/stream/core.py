@@ -153,7 +153,11 @@ class StreamCore:
     # ── what happened: there is no sense in going on ─────────────────────────────────────────────
 
     def hold(self) -> None:
-        """Takes nothing in and begins nothing but probes, until `release`. What is finished is published."""
+        """Begins nothing but probes, until `release`; so intake ends when the queue is full.
+
+        What is finished is published. Intake goes on up to there, because an event of another host
+        may be what tells how things are.
+        """
         self._on_hold = True
 
     def release(self) -> None:
@@ -301,14 +305,12 @@ class StreamCore:
             self._full = self._queued > limits.queued // 2 or held_bytes > limits.held_bytes // 2
         else:
             self._full = self._queued >= limits.queued or held_bytes >= limits.held_bytes
-        # A hold lets in what probes need, when nothing is left of what was there.
-        holding = self._on_hold and self._queued + self._in_flight > 0
         pause: list[int] = []
         resume: list[int] = []
         for partition, ledger in self._ledgers.items():
             told = self._paused[partition]
             far = len(ledger) >= (limits.held_each // 2 if told else limits.held_each)
-            want = self._stopping or holding or self._full or far
+            want = self._stopping or self._full or far
             if want is not told:
                 (pause if want else resume).append(partition)
                 self._paused[partition] = want

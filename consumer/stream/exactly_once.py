@@ -188,6 +188,7 @@ class TransactionalPublisher:
             self._discard()
             return Published(Result.FENCED, f"{OUTLIVED} ({error.str()})")
         if verdict is _Verdict.ABORT:
+            failed = outbox.failed  # the abort itself fails what was still on its way
             aborted = self._abort(deadline)
             if self._fenced:
                 return Published(Result.FENCED, OUTLIVED)
@@ -195,7 +196,7 @@ class TransactionalPublisher:
             if committing and not aborted:
                 return Published(Result.UNKNOWN, error.str())
             # The call's own error says only that some message failed; the messages' reports say why.
-            return (outbox.answer() if outbox.failed else None) or Published(Result.ABORTED, error.str())
+            return (outbox.answer() if failed else None) or Published(Result.ABORTED, error.str())
         if error.code() == KafkaError._FATAL:  # says that the producer is broken; the abort says by what
             self._abort(self._clock())
             if self._fenced:

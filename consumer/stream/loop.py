@@ -124,7 +124,7 @@ class StreamLoop:
         self._health = health
         self._clock = clock
         self._failures = failures or RecentFailures(clock)
-        self._probing = Probing(breaker or Breaker(), core, health)
+        self._probing = Probing(breaker or Breaker(), core, health, self._failures)
         self._reporter = Reporter(
             core,
             source,
@@ -187,6 +187,7 @@ class StreamLoop:
         records = self._source.poll(max(1, self._core.room), wait)
         now = self._clock()
         self._core.received(records, now)
+        self._probing.settle(now)
         budget_s = PUBLISH_BUDGET_S
         if self._drain_until is not None:
             budget_s = min(budget_s, max(LAST_BUDGET_S, self._drain_until - now))
@@ -211,6 +212,7 @@ class StreamLoop:
             return
         deadline = self._clock() + REVOKE_BUDGET_S
         self._core.revoking(partitions)
+        self._probing.put_back(partitions)
         self._take_back(claim for claim in list(self._running) if claim.partition in partitions)
         while self._core.busy(partitions) and (now := self._clock()) < deadline:
             self._health.beat(self._core.in_flight)
@@ -274,16 +276,11 @@ class StreamLoop:
             claim, future = self._finished.get(timeout=wait_s)
             while True:
                 if self._running.pop(claim, None) is not None:  # else its partition was taken away
-                    self._note(claim, future.result())
+                    self._probing.finished(claim, future.result(), self._clock())
+                    self._health.progressed()
                 claim, future = self._finished.get_nowait()
         except Empty:
             return
-
-    def _note(self, claim: Claim, outcome: Outcome) -> None:
-        counts = self._probing.finished(claim, outcome, self._clock())
-        if counts and outcome.failed:
-            self._failures.note(outcome.failed)
-        self._health.progressed()
 
     def _take_back(self, claims: Iterable[Claim]) -> None:
         """Takes back the work that has not begun: waiting for its turn would take long, and costs its next owner
@@ -304,6 +301,7 @@ class StreamLoop:
 
     def _begin_to_drain(self) -> None:
         self._core.stop()
+        self._probing.put_back(self._core.partitions)
         self._take_back(list(self._running))
         self._drain_until = self._stopped_at + self._drain_s
         log.info("stopping: %d events in flight have up to %g s to finish", self._core.in_flight, self._drain_s)

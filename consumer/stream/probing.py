@@ -1,17 +1,21 @@
-"""What an open breaker means for the stream: hold the intake, keep what failed, probe, go on.
+"""What the breaker means for the stream: doubt, and when it opens: hold, put back, probe, go on.
 
-While it is open all partitions are paused, and go on being polled, so that the group keeps this member.
-What fails of a trouble of ours is put back into the queue; its record is still in the ledger. One event
-at a time goes out as a probe, once nothing else is in flight, so that no straggler of the time before is
-taken for an answer.
+A failure that may be ours is believed after `DOUBT_S` only. If the breaker opens before that, the event is put
+back into the queue; its record is still in the ledger. While it is open nothing begins, the queue fills and
+the partitions are paused; they go on being polled, so that the group keeps this member. What fails of ours
+then is put back too. One event at a time goes out as a probe, once nothing else is in flight, so that no
+straggler of the time before is taken for an answer.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Collection
 
-from consumer.breaker import Breaker, Evidence
+from consumer.breaker import DOUBT_S, Breaker, Evidence
 from consumer.errors import FatalError
+from consumer.failures import RecentFailures
 from consumer.health import Health
 from consumer.records import Outcome
 from consumer.stream.core import StreamCore
@@ -30,28 +34,46 @@ NOTHING = Evidence(None)
 class Probing:
     """Stands between finished work and the core. Belongs to the stream's thread."""
 
-    def __init__(self, breaker: Breaker, core: StreamCore, health: Health) -> None:
+    def __init__(self, breaker: Breaker, core: StreamCore, health: Health, failures: RecentFailures) -> None:
         self._breaker = breaker
         self._core = core
         self._health = health
+        self._failures = failures
+        self._doubtful: deque[tuple[float, Claim, Outcome]] = deque()  # in the order in which they are believed
         self._probes = 0  # since it opened
 
-    def finished(self, claim: Claim, outcome: Outcome, now: float) -> bool:
-        """Hands finished work to the core; false if it is put back, to be worked on again."""
+    def finished(self, claim: Claim, outcome: Outcome, now: float) -> None:
+        """An event has been worked on: hands it to the core, now or later, as finished or to be done once more."""
         breaker = self._breaker
+        told = outcome.evidence or NOTHING
         was = breaker.cause
-        counts = breaker.finished(claim, outcome.evidence or NOTHING, now)
-        if counts:
-            self._core.finished(claim, outcome)
-        else:
+        counts = breaker.finished(claim, told, now)
+        if not counts:
             self._core.put_back(claim)
+        elif breaker.doubtful(told, now):
+            self._doubtful.append((now + DOUBT_S, claim, outcome))
+        else:
+            if told.ours and was is not None:
+                log.warning("the event at %d-%d failed as a probe again and again", claim.partition, claim.offset)
+            self._believe(claim, outcome)
         if breaker.cause is not None:
             self._opened(new=was is None, now=now)
-            if was is not None and counts and outcome.evidence and outcome.evidence.ours:
-                log.warning("the event at %d-%d failed as a probe again and again", claim.partition, claim.offset)
         elif was is not None:
-            self._closed(now)
-        return counts
+            self._closed(now, got_through=not told.ours)
+
+    def put_back(self, partitions: Collection[int]) -> None:
+        """These partitions are taken away: what is doubted of them is left to their next owner."""
+        staying = deque(one for one in self._doubtful if one[1].partition not in partitions)
+        for _, claim, _ in self._doubtful:
+            if claim.partition in partitions:
+                self._core.put_back(claim)
+        self._doubtful = staying
+
+    def settle(self, now: float) -> None:
+        """Believes what has been doubted for long enough."""
+        while self._doubtful and self._doubtful[0][0] <= now:
+            _, claim, outcome = self._doubtful.popleft()
+            self._believe(claim, outcome)
 
     def probes(self, now: float) -> list[Submit]:
         """The probe that is to go out now, if one is.
@@ -73,11 +95,18 @@ class Probing:
             breaker.probe(one.claim)
         return submits
 
+    def _believe(self, claim: Claim, outcome: Outcome) -> None:
+        self._core.finished(claim, outcome)
+        if outcome.failed:
+            self._failures.note(outcome.failed)
+
     def _opened(self, *, new: bool, now: float) -> None:
         breaker = self._breaker
         if new:
             self._probes = 0
             self._core.hold()
+            while self._doubtful:
+                self._core.put_back(self._doubtful.popleft()[1])
             log.warning("intake is paused, single events probe whether it can go on: %s", breaker.reason)
         text = f"intake is paused: {breaker.reason}"
         if breaker.failed_probes:
@@ -85,7 +114,8 @@ class Probing:
             text += f"; {breaker.failed_probes} probes failed, the next one comes {wait_s:.0f} s after the last"
         self._health.hold("breaker", text)
 
-    def _closed(self, now: float) -> None:
+    def _closed(self, now: float, *, got_through: bool) -> None:
         self._core.release()
         self._health.release("breaker")
-        log.warning("a probe got through after %.0f s: intake goes on", now - self._breaker.opened_at)
+        what = "a probe got through" if got_through else "the only host that fails counts as dead"
+        log.warning("%s after %.0f s: intake goes on", what, now - self._breaker.opened_at)

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from consumer.breaker import MODEL_PROBES, PROBES_EACH, RUN, Breaker, evidence
+from consumer.breaker import DOUBT_S, MODEL_PROBES, RUN, Breaker, evidence
 from consumer.errors import FatalError
 from consumer.health import Health
 from consumer.metrics import Metrics
@@ -20,7 +20,7 @@ from consumer.stream.protocol import Publish, Published, Result
 from consumer.stream.publisher import Publisher
 from consumer.stream.source import Listener, Source
 
-IN_FLIGHT = 8
+IN_FLIGHT = 64
 DRAIN_S = 25.0
 
 
@@ -51,7 +51,7 @@ class World:
             drain_s=DRAIN_S,
             metrics=Metrics(),
             health=self.health,
-            breaker=Breaker(IN_FLIGHT),
+            breaker=Breaker(),
             clock=self.clock,
             now=self.clock,
         )
@@ -66,10 +66,10 @@ class World:
         records = self.topic[partition]
         records.append(Record("in", partition, len(records), 0, None, host.encode()))
 
-    def turn(self, seconds: float = 1.0) -> None:
-        for _ in range(round(seconds * 20)):
+    def turn(self, seconds: float, step_s: float = 0.05) -> None:
+        for _ in range(round(seconds / step_s)):
             self.loop.tick()
-            self.now += 0.05
+            self.now += step_s
 
     def outcomes(self, code: str | None) -> int:
         return sum(one[2] == code for one in self.published)
@@ -147,13 +147,13 @@ def test_a_topic_without_a_network_is_not_poured_into_dead_letters_and_goes_on_b
     world = World(mixed(300))
     world.down = {"*"}
     world.turn(60)
-    assert world.outcomes("connect_failed") == len(world.published) == RUN - 1
+    assert world.published == []
     assert world.paused == {0, 1}
     assert "nothing comes from 5 of 5 hosts: 5 connect_failed" in world.held
     world.down = set()
     world.turn(31)
     assert world.held == ""
-    assert world.outcomes(None) == 300 - (RUN - 1)
+    assert world.outcomes(None) == 300
     assert sorted(one[:2] for one in world.published) == [(p, n) for p in (0, 1) for n in range(150)]
 
 
@@ -181,14 +181,35 @@ def test_an_event_of_a_dead_host_does_not_keep_it_open_when_the_others_are_back(
 
 
 def test_a_run_of_events_of_a_dead_host_at_the_front_of_the_queue_is_jumped_over() -> None:
-    world = World([(0, "dead")] * 26 + [(0, "well")] * 100)
+    world = World([(0, "dead")] * 70 + [(0, "well")] * 200)
     world.down = {"dead"}
     world.turn(1)
     assert world.held
-    world.turn(3)  # the first probe is the first of the queue, after 1 s; the second is another, 2 s later
+    world.turn(7)  # the third probe is not one of the 6 at the front, nor of the 64 that were put back
     assert not world.held
-    world.turn(1)
-    assert world.outcomes(None) == 100
+    world.turn(5)
+    assert (world.outcomes(None), world.outcomes("connect_failed")) == (200, 70)
+
+
+def test_a_failure_of_one_host_among_others_is_believed_after_a_moment() -> None:
+    world = World([(n % 2, ("well", "dead")[n % 2]) for n in range(60)])
+    world.down = {"dead"}
+    world.turn(DOUBT_S - 0.1)
+    assert (world.outcomes(None), world.outcomes("connect_failed")) == (30, 0)
+    world.turn(0.2)
+    assert world.outcomes("connect_failed") == 30
+    assert not world.held
+
+
+def test_a_failure_that_is_doubted_is_left_to_the_next_owner_of_its_partition() -> None:
+    world = World([(0, "well"), (0, "dead"), (1, "dead")])
+    world.down = {"dead"}
+    world.turn(0.5)
+    began = world.now
+    world.loop.revoked([0])
+    assert world.now - began < 0.1
+    world.turn(DOUBT_S)
+    assert world.published == [(0, 0, None), (1, 0, "connect_failed")]
 
 
 def test_a_topic_of_failures_of_its_own_is_never_paused() -> None:
@@ -240,30 +261,40 @@ def test_a_partition_may_be_taken_away_and_come_back_while_it_is_open() -> None:
     assert Counter(one[:2] for one in world.published) == Counter({(p, n): 1 for p in (0, 1) for n in range(150)})
 
 
-def test_when_nothing_is_left_to_probe_with_a_few_more_events_are_taken_in() -> None:
+def test_events_that_come_while_it_is_open_may_be_what_closes_it() -> None:
     world = World([(0, "dead")] * RUN)
     world.down = {"dead"}
-    world.turn(1000)  # the one that was put back is given up after its tenth probe
-    assert world.outcomes("connect_failed") == RUN
-    assert world.asked["dead"] == RUN + PROBES_EACH
+    world.turn(5)
     assert world.held
     for _ in range(100):
         world.put(1, "well")
     world.turn(31)
     assert not world.held
     assert world.outcomes(None) == 100
+    assert world.outcomes("connect_failed") == RUN
+
+
+def test_a_host_that_is_alone_and_dead_is_waited_for_for_an_hour() -> None:
+    world = World([(0, "dead")] * 300)
+    world.down = {"dead"}
+    world.turn(3500, step_s=1)
+    assert world.held
+    assert world.outcomes("connect_failed") < RUN
+    world.turn(200, step_s=1)
+    assert not world.held
+    assert world.outcomes("connect_failed") == 300
 
 
 def test_a_model_that_fails_pauses_the_topic_and_is_given_up_after_some_minutes() -> None:
     world = World(mixed(300))
     world.model_fails = True
     world.turn(60)
-    assert len(world.published) == RUN - 1
+    assert world.published == []
     assert "the model failed for 20 events in a row" in world.held
     with pytest.raises(FatalError, match="a restart may cure it"):
-        world.turn(1000)
+        world.turn(1000, step_s=1)
     assert world.now < 60 + 31 * MODEL_PROBES
-    assert len(world.published) == RUN - 1
+    assert world.published == []
 
 
 def test_a_model_that_answers_again_is_used_again() -> None:
@@ -273,4 +304,4 @@ def test_a_model_that_answers_again_is_used_again() -> None:
     world.model_fails = False
     world.turn(31)
     assert not world.held
-    assert world.outcomes(None) == 300 - (RUN - 1)
+    assert world.outcomes(None) == 300

@@ -72,7 +72,7 @@ class World:
         return Published(Result.COMMITTED)
 
     def tend(self) -> None:
-        pass
+        """Nothing to do."""
 
     def finish(self) -> None:
         for future in self.work[:BEGUN]:
