@@ -49,6 +49,7 @@ class Membership(ABC):
         self._generation = -1
         self._positions: dict[int, int | None] = {}  # of what is assigned; null: its committed offset is being asked
         self._joining = False
+        self._joins = 0  # how often it has asked to join
         self._lost = False
         self._serving = False  # a callback runs, and no other is begun
         self._rejoin = False  # as soon as the callbacks that are due have run
@@ -97,9 +98,8 @@ class Membership(ABC):
 
     def joined(self, generation: int, partitions: list[int]) -> None:
         """`tests.simulation.group.Client`: the answers to ``JoinGroup`` and ``SyncGroup``."""
-        self._agenda.after(
-            self._dice.short(), lambda: self._process.background(partial(self._synced, generation, partitions))
-        )
+        synced = partial(self._synced, self._joins, generation, partitions)
+        self._agenda.after(self._dice.short(), lambda: self._process.background(synced))
 
     @abstractmethod
     def _begin(self, places: list[TopicPartition]) -> None:
@@ -154,6 +154,7 @@ class Membership(ABC):
         self._joining = False
         if self._closed or self._broken or self._leaving:
             return
+        self._joins += 1
         owned = [] if self._eager else list(self._positions)
         try:
             self._member = self._broker.group.join(self._member, self._instance, self, owned)
@@ -205,8 +206,10 @@ class Membership(ABC):
         else:
             self._join_soon()
 
-    def _synced(self, generation: int, partitions: list[int]) -> None:
-        if self._closed or self._broken or self._leaving or not self._member or self._joining:
+    def _synced(self, joins: int, generation: int, partitions: list[int]) -> None:
+        if self._closed or self._broken or self._leaving or not self._member:
+            return
+        if self._joining or joins != self._joins:
             return  # with the next rebalance under way already, SyncGroup is answered with REBALANCE_IN_PROGRESS
         self._generation = generation
         if self._eager:
