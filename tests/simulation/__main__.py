@@ -56,12 +56,18 @@ def _many(histories: int, first: int, workers: int, choice: Choice) -> int:
 
     tally = run(histories, workers, choice, first, tell)
     print()
+    for (delivery, profile), count in sorted(tally.mix.items(), reverse=True):
+        print(f"  {delivery:13} {profile:10} {count:9,}")
     return 1 if tally.failed else 0
 
 
 def _summary(tally: Tally) -> str:
     days = tally.simulated_s / 86_400
-    return f"{tally.histories:,} histories, {tally.events:,} events, {days:,.1f} days, {len(tally.failed)} broken"
+    exactly = sum(count for (delivery, _), count in tally.mix.items() if delivery == "exactly-once")
+    return (
+        f"{tally.histories:,} histories ({exactly:,} exactly-once, {tally.histories - exactly:,} at-least-once), "
+        f"{tally.events:,} events, {days:,.1f} days, {len(tally.failed)} broken"
+    )
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaError
 
+from consumer.breaker import Breaker, Cause
 from consumer.stream.core import StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
-from consumer.stream.ledger import Entry, Stand
+from consumer.stream.ledger import Entry, Ledger, Stand
 from consumer.stream.loop import StreamLoop
-from consumer.stream.protocol import Publish, Published, Result
+from consumer.stream.protocol import Claim, Publish, Published, Result
 from consumer.stream.source import Source
 from tests.simulation.instance import SOUND, Parts
 
@@ -127,6 +128,45 @@ class TrustsTheError(TransactionalPublisher):
         return replace(answer, result=Result.ABORTED) if answer.result is Result.UNKNOWN else answer
 
 
+class ForgetsTenures(StreamCore):
+    """Takes work for an earlier tenure for work of this one."""
+
+    def _of(self, claim: Claim) -> Ledger | None:
+        return self._ledgers.get(claim.partition)
+
+
+class AwaitsWhatItLost(StreamLoop):
+    """Goes on waiting for work of partitions that were taken away."""
+
+    def _drop(self, claims: Iterable[Claim]) -> None:
+        pass
+
+
+class LosesWhatIsPutBack(StreamCore):
+    """Does not queue again what was put back."""
+
+    def put_back(self, claim: Claim) -> None:
+        ledger = self._of(claim)
+        if ledger is not None:
+            ledger.put_back(claim.offset)
+            self._in_flight -= 1
+
+
+class NeverOpens(Breaker):
+    """Takes every failure for the event's own."""
+
+    def _judge(self, now: float) -> Cause | None:
+        return None
+
+
+class NeverProbes(Breaker):
+    """Opens, and never looks whether it may close."""
+
+    def _open(self, cause: Cause, now: float) -> None:
+        super()._open(cause, now)
+        self.probe_at = float("inf")
+
+
 BREAKAGES: dict[str, tuple[str, Parts]] = {
     "commits the newest finished offset": ("crashes", replace(SOUND, core=CommitsTheNewest)),
     "transactions off": ("crashes", replace(SOUND, publisher="at-least-once")),
@@ -140,6 +180,13 @@ BREAKAGES: dict[str, tuple[str, Parts]] = {
     "an unknown commit taken for a success": ("answers", replace(SOUND, transactional=TakesUnknownForCommitted)),
     "a producer used again after late requests": ("answers", replace(SOUND, transactional=KeepsItsProducer)),
     "a fenced instance takes its name back": ("everything", replace(SOUND, transactional=TakesItsNameBack)),
+    "work of an earlier assignment is published": (
+        "rebalances",
+        replace(SOUND, core=ForgetsTenures, loop=AwaitsWhatItLost),
+    ),
+    "what was put back is forgotten": ("outages", replace(SOUND, core=LosesWhatIsPutBack)),
+    "the breaker never opens": ("outages", replace(SOUND, breaker=NeverOpens)),
+    "the breaker never probes": ("outages", replace(SOUND, breaker=NeverProbes)),
     "an error taken for an abort": ("answers", replace(SOUND, transactional=TrustsTheError)),
 }
 """What is broken → the profile in which it shows soonest, and the parts."""

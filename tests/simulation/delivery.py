@@ -63,6 +63,7 @@ class Delivery:
         broker_largest: int = 5_000,
         queue: int = 100,
         ended: Callable[[object, bool], None] = lambda label, committed: None,
+        produced: Callable[[list[tuple[str, bytes | None]]], None] = lambda headers: None,
     ) -> None:
         self._process = process
         self._broker = broker
@@ -74,6 +75,7 @@ class Delivery:
         self._broker_largest = broker_largest
         self._most = queue
         self._told_end = ended
+        self._told_produced = produced
         self._state = "new"
         self._error: KafkaError | None = None
         self._producer, self._epoch = -1, -1
@@ -112,6 +114,7 @@ class Delivery:
             raise plain(KafkaError._STATE, "produce outside of a transaction")
         if len(self._queue) >= self._most or (not self._dice.calm and self._dice.chance(self._dice.full)):
             raise BufferError("Local: Queue full")
+        self._told_produced(headers)
         if len(value or b"") + len(key or b"") > self._largest:
             raise plain(KafkaError.MSG_SIZE_TOO_LARGE, "produce")
         entry = Entry(key, value, int(self._agenda.now * 1000), label=(self._serial, self._number))

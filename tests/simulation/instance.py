@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from greenlet import greenlet
 
+from consumer.breaker import Breaker
 from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.settings import Settings
@@ -26,6 +27,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.consumer import Consumer
 from tests.simulation.dice import Dice
 from tests.simulation.group import Assignor
+from tests.simulation.outage import Outages, Patience
 from tests.simulation.process import Process
 from tests.simulation.producer import Producer
 from tests.simulation.work import SimulatedInbox, SimulatedWork
@@ -49,6 +51,7 @@ class Parts:
     loop: type[StreamLoop] = StreamLoop
     transactional: type[TransactionalPublisher] = TransactionalPublisher
     plain: type[PlainPublisher] = PlainPublisher
+    breaker: type[Breaker] = Breaker
     publisher: Literal["exactly-once", "at-least-once"] = "exactly-once"
 
 
@@ -85,6 +88,8 @@ class SimulatedInstance:
         limits: Limits,
         assignor: Assignor,
         longest_s: float,
+        threads: int,
+        outages: Outages,
         hub: greenlet,
         ended: Callable[[SimulatedInstance, BaseException | None], None],
     ) -> None:
@@ -97,11 +102,26 @@ class SimulatedInstance:
         if name.stable and assignor != "range":
             orphans = Orphans(Admin(process, broker, agenda, dice), "group", broker.input, agenda.clock)
         source = parts.source(cast(clients.AnsweringConsumer, consumer), broker.input, orphans=orphans)
+        breaker = parts.breaker(longest_s)  # nothing takes longer here, so that is the fetch's deadline
+        work = SimulatedWork(
+            process,
+            agenda,
+            dice,
+            longest_s=longest_s,
+            threads=threads,
+            outages=outages,
+            patience=Patience(breaker, longest_s, oracle.complain),
+            terms=source.terms,
+            complain=oracle.complain,
+        )
         exactly = parts.publisher == "exactly-once"
 
         def make() -> Producer:
             transactional = f"group-{name.name}" if exactly else None
-            return Producer(process, broker, agenda, dice, name=transactional, largest=LARGEST, ended=oracle.ended)
+            return Producer(
+                process, broker, agenda, dice, name=transactional, largest=LARGEST, ended=oracle.ended,
+                produced=work.produced,
+            )  # fmt: skip
 
         publisher: Publisher
         if exactly:
@@ -114,11 +134,12 @@ class SimulatedInstance:
             parts.core(limits),
             source,
             publisher,
-            SimulatedWork(process, agenda, dice, longest_s),
+            work,
             topic=broker.input,
             drain_s=5.0,
             metrics=METRICS,
             health=Health(60.0, clock=agenda.clock),
+            breaker=breaker,
             clock=agenda.clock,
             now=agenda.clock,
             inbox=SimulatedInbox(process),

@@ -20,6 +20,7 @@ from tests.simulation.group import Assignor
 from tests.simulation.instance import SOUND, Name, Parts, SimulatedInstance
 from tests.simulation.log import Entry
 from tests.simulation.oracle import Delivery, Event, Oracle
+from tests.simulation.outage import Outages
 from tests.simulation.profiles import PROFILES, Disturbance
 from tests.simulation.work import DEAD_LETTERS, INPUT, OUTPUT
 
@@ -82,6 +83,8 @@ class World:
         self._assignor: Assignor = dice.choose(("cooperative-sticky", "cooperative-sticky", "range"))
         self._stable = dice.chance(0.5)
         self._longest_s = dice.choose((0.05, 0.5, 3.0))
+        self._threads = dice.choose((1, 4, 64))
+        self._outages = Outages(dice, self._agenda.now, self._profile.most_outages)
         self._limits = Limits(
             in_flight=dice.choose((1, 4, 16)),
             queued=dice.choose((1, 4, 16)),
@@ -95,7 +98,7 @@ class World:
         self._unpublished = 0
         self._disturbances = 0
         self._over = False
-        self._calm_at = self._agenda.now + TROUBLE_S
+        self._calm_at = max(self._agenda.now + TROUBLE_S, self._outages.over_at)
         self._hub = getcurrent()
 
     def run(self) -> History:
@@ -121,7 +124,7 @@ class World:
 
     def _publish_events(self) -> None:
         dice = self._dice
-        count = dice.random.randint(5, 25)
+        count = dice.random.randint(30, 60) if self._profile.most_outages else dice.random.randint(5, 25)
         spread_s = dice.choose((0.0, 2.0, 8.0))
         for _ in range(count):
             self._unpublished += 1
@@ -161,6 +164,8 @@ class World:
                 limits=self._limits,
                 assignor=self._assignor,
                 longest_s=self._longest_s,
+                threads=self._threads,
+                outages=self._outages,
                 hub=self._hub,
                 ended=self._ended,
             )

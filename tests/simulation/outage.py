@@ -1,0 +1,146 @@
+"""Outages of what all events share, and how many events they may cost.
+
+An outage makes work fail as `consumer.worker` would say it; the real breaker judges by that. `Patience` counts
+for one process what it publishes as failed, and knows how much its breaker may let through.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from consumer.breaker import (
+    GIVE_UP_S,
+    GOOD_FOR_DEADLINES,
+    MOST_PATIENCE,
+    PROBES_EACH,
+    RUN,
+    Breaker,
+    Evidence,
+)
+from tests.simulation.dice import Dice
+
+Cause = Literal["network", "resolver", "model", "host"]
+
+CODES: dict[Cause, tuple[str, ...]] = {
+    "network": ("connect_failed", "fetch_timeout"),
+    "resolver": ("dns_failed",),
+    "model": ("model_failed",),
+    "host": ("connect_failed", "fetch_timeout"),
+}
+
+LASTS_S = (1.0, 5.0, 15.0, 40.0)
+LONG_S = 400.0
+"""Longer than a model's ten probes take, so that its process ends and another one comes."""
+LONGEST_S = GIVE_UP_S + 400.0
+"""Longer than a single host is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """``begins`` and ``ends`` are times of the agenda. Of cause ``host`` it is that of the first host alone."""
+
+    cause: Cause
+    code: str
+    begins: float
+    ends: float
+
+
+class Outages:
+    """All outages of a history, and the hosts whose images its events name."""
+
+    def __init__(self, dice: Dice, now: float, most: int) -> None:
+        self.hosts = dice.choose((1, 1, 2, 3, 8))
+        self._outages: list[Outage] = []
+        for _ in range(dice.random.randint(1, most) if most else 0):
+            cause: Cause = dice.choose(("network", "network", "resolver", "model", "host"))
+            lasts_s = dice.choose(LASTS_S)
+            if dice.chance(0.05):
+                lasts_s = LONGEST_S if self.hosts == 1 and cause != "model" else LONG_S
+            begins = now + (0.0 if dice.chance(0.5) else dice.between(0.0, 10.0))
+            self._outages.append(Outage(cause, dice.choose(CODES[cause]), begins, begins + lasts_s))
+
+    @property
+    def over_at(self) -> float:
+        """When all of them are over."""
+        return max((one.ends for one in self._outages), default=-math.inf)
+
+    def code(self, host: int, now: float) -> str | None:
+        """The error code that work for this host ends with; null if all is well."""
+        for one in self._outages:
+            if one.begins <= now < one.ends and (one.cause != "host" or host == 0):
+                return one.code
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One event's failure by an outage, as `Patience` saw it. ``window``: how often things had worked before."""
+
+    cause: Literal["network", "model"]
+    window: int
+    excused: bool
+
+
+class Patience:
+    """Of one process: how many events it gives up for an outage before its breaker must have opened.
+
+    The rule: once everything that was heard of lately fails, fewer than `RUN` failures become outcomes until
+    something works again; twice as many each time that the breaker has opened, up to `MOST_PATIENCE` times.
+    Not counted are events that failed as probes `PROBES_EACH` times, and a single host that was given up.
+
+    Args:
+        breaker: the process's own.
+        deadline_s: as the breaker has it.
+        complain: told of each breach.
+    """
+
+    def __init__(self, breaker: Breaker, deadline_s: float, complain: Callable[[str], None]) -> None:
+        self._breaker = breaker
+        self._good_for_s = GOOD_FOR_DEADLINES * deadline_s
+        self._complain = complain
+        self._worked: dict[str, float] = {}
+        self._windows: Counter[str] = Counter()
+        self._given_up: Counter[tuple[str, int]] = Counter()
+        self._attempts: Counter[tuple[int, int]] = Counter()
+        self._failing_since = math.inf
+        self._opened_at = breaker.opened_at
+        self._openings = 0
+
+    def worked_on(self, event: tuple[int, int], told: Evidence, now: float) -> Failure | None:
+        """An event has been worked on, and this is what it says; null if nothing of ours failed."""
+        if told.network:
+            self._worked[told.place] = now
+            self._windows["network"] += 1
+            self._failing_since = math.inf
+        if told.model:
+            self._windows["model"] += 1
+        if not told.ours:
+            return None
+        self._attempts[event] += 1
+        if told.model is False:
+            return Failure("model", self._windows["model"], excused=False)
+        self._worked.pop(told.place, None)
+        self._failing_since = min(self._failing_since, now)
+        excused = (
+            any(now - at <= self._good_for_s for at in self._worked.values())
+            or self._attempts[event] >= PROBES_EACH
+            or now - self._failing_since >= GIVE_UP_S
+        )
+        return Failure("network", self._windows["network"], excused)
+
+    def published(self, failure: Failure) -> None:
+        """The failure is handed to a producer as the event's outcome."""
+        if self._breaker.opened_at != self._opened_at:
+            self._opened_at = self._breaker.opened_at
+            self._openings += 1
+        if failure.excused:
+            return
+        place = failure.cause, failure.window
+        self._given_up[place] += 1
+        patience = RUN * min(MOST_PATIENCE, 2**self._openings) if failure.cause == "network" else RUN
+        if self._given_up[place] >= patience:
+            self._complain(f"given up: {self._given_up[place]} events in a row, for an outage of the {failure.cause}")
