@@ -15,8 +15,8 @@ broken     ``fatal()``, and everything else                     a new producer; 
                                                                 been sent, its result is unknown
 =========  ===================================================  ===================================
 
-A commit that is not answered in time is unknown too, and so is one that was answered with an error and
-then cannot be aborted. librdkafka has no KIP-890: all transactions of a producer have one epoch, so a
+A commit that is not answered in time is unknown too, and so is one that was answered with an error, even
+if the abort that follows is confirmed. librdkafka has no KIP-890: all transactions of a producer have one epoch, so a
 request that comes late takes effect in a later transaction of the same producer, ends it too early or
 sets its offsets back. Hence a producer is used again only after a transaction in which every call was
 answered well and sooner than librdkafka asks a second time by itself (`PROMPT_S`); a new one costs a few
@@ -189,11 +189,12 @@ class TransactionalPublisher:
             return Published(Result.FENCED, f"{OUTLIVED} ({error.str()})")
         if verdict is _Verdict.ABORT:
             failed = outbox.failed  # the abort itself fails what was still on its way
-            aborted = self._abort(deadline)
+            self._abort(deadline)
             if self._fenced:
                 return Published(Result.FENCED, OUTLIVED)
-            # An error in the place of the commit's answer does not say that nothing was committed; the abort does.
-            if committing and not aborted:
+            # With every message delivered, the error stands in the place of the commit's answer, and does not say
+            # that nothing was committed. Nor does the abort: a late request may have begun what it ended.
+            if committing and not failed:
                 return Published(Result.UNKNOWN, error.str())
             # The call's own error says only that some message failed; the messages' reports say why.
             return (outbox.answer() if failed else None) or Published(Result.ABORTED, error.str())
@@ -217,20 +218,18 @@ class TransactionalPublisher:
             return _Verdict.ABORT
         return _Verdict.BROKEN
 
-    def _abort(self, deadline: float) -> bool:
-        """Ends the open transaction and its producer; says whether the broker confirmed it."""
+    def _abort(self, deadline: float) -> None:
+        """Ends the open transaction and its producer."""
         if self._outbox is None:
-            return False
+            return
         try:
             self._again(max(deadline, self._clock() + 1.0), self._outbox.producer.abort_transaction)
         except (KafkaException, Late) as error:
             self._troubles.warning("abort", "the abort failed, the next producer's start does it: %s", error)
             if isinstance(error, KafkaException):
                 self._judge(error.args[0])  # it may have been fenced
-            return False
         finally:
             self._discard()
-        return True
 
     def _again(self, deadline: float, call: Callable[[float], object]) -> bool:
         """Calls with the time left until it works; a retriable error means the same call once more.

@@ -90,10 +90,9 @@ def unknown_is_failure() -> None:
 def commit_instead_of_abort() -> None:
     """What should be aborted is committed."""
 
-    def abort(self: TransactionalPublisher, deadline: float) -> bool:
+    def abort(self: TransactionalPublisher, deadline: float) -> None:
         if self._outbox is not None:
             self._outbox.producer.commit_transaction(5.0)
-        return True
 
     TransactionalPublisher._abort = abort  # type: ignore[method-assign]
 

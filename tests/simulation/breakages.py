@@ -103,12 +103,10 @@ class KeepsItsProducer(TransactionalPublisher):
         super()._again(deadline, call)
         return True
 
-    def _abort(self, deadline: float) -> bool:
+    def _abort(self, deadline: float) -> None:
         before = self._outbox
-        confirmed = super()._abort(deadline)
-        if confirmed:
-            self._outbox = before
-        return confirmed
+        super()._abort(deadline)
+        self._outbox = before
 
 
 class TakesItsNameBack(TransactionalPublisher):

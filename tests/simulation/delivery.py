@@ -84,6 +84,7 @@ class Delivery:
         self._sequences: dict[tuple[str, int], int] = {}
         self._places: set[object] = set()
         self._requested = False  # something of this transaction was sent to its coordinator
+        self._commit_asked = False
         self._failed = 0  # messages of this transaction
         self._number = 0
         self._began = 0.0

@@ -43,6 +43,7 @@ class Producer(Delivery):
         self._began = self._agenda.now  # as the caller sees it, wherever it is stopped
         self._require("ready")
         self._state, self._failed, self._requested = "open", 0, False
+        self._commit_asked = False
         self._places.clear()
         self._number += 1
 
@@ -110,9 +111,11 @@ class Producer(Delivery):
         if self._requested:
             self._state = "committing" if commit else "aborting"
             end = lambda: self._broker.transactions.end(name, epoch, commit=commit)  # noqa: E731 - one name for both
+            self._commit_asked |= commit
             self._ask("end", end, timeout, weight=4.0)
         self._state = "ready"
-        self._told_end((self._serial, self._number), commit)
+        if commit or not self._commit_asked:  # after a commit of unknown result the abort's answer says nothing
+            self._told_end((self._serial, self._number), commit)
 
     def _ask(self, request: str, do: Callable[[], Any], timeout: float, weight: float = 1.0) -> Any:
         """A request of the transactional API, with librdkafka's classes of errors."""
