@@ -35,6 +35,7 @@ from consumer.errors import FatalError
 from consumer.failures import RecentFailures
 from consumer.fetching import Fetcher
 from consumer.fetching.fetcher import CONCURRENCY
+from consumer.fetching.own import servers
 from consumer.health import Health, dump_stacks
 from consumer.kafka_settings import EMBEDDED
 from consumer.metrics import Metrics
@@ -278,6 +279,7 @@ class Service:
     def _make_predictor(self, model: Model, brokers: list[tuple[str, int]]) -> Predictor:
         assert self._web is not None
         size, wait_s = model.max_batch, tuned_batching(self.settings)[1]
+        bootstrap = servers(self.settings.kafka.bootstrap_servers)
         batcher = Batcher(
             model.predict,
             size,
@@ -291,7 +293,7 @@ class Service:
         self._closing.callback(decoder.close)
         decoder.start()
         predictor = Predictor(
-            Fetcher(self.settings, own=[(self.settings.http_host, self._web.port), *brokers]),
+            Fetcher(self.settings, own=[(self.settings.http_host, self._web.port), *brokers, *bootstrap]),
             decoder,
             batcher,
             waiting=2 * size,  # one batch in the model, one to follow it

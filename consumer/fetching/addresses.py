@@ -68,6 +68,10 @@ _LOW_32_BITS_CARRY_V4 = tuple(
 _CARRIERS = (*_LOW_32_BITS_CARRY_V4, _SIX_TO_FOUR, _TEREDO)
 """Such an address leads to what it carries and nowhere else, so that alone decides."""
 
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+"""NAT64 under a network's own prefix (RFC 8215): never public, though FETCH_ALLOW_NETS may name it. How long that
+prefix is nobody tells, so each of the places where RFC 6052 (2.2) has the IPv4 address counts."""
+
 _ISATAP = (0x00005EFE, 0x02005EFE)
 """Bits 64 to 95 of an ISATAP address (RFC 5214), under whatever prefix."""
 
@@ -133,6 +137,10 @@ def carried(address: IPv6Address) -> Iterator[IPv4Address]:
     low = bits & 0xFFFFFFFF
     if any(address in net for net in _LOW_32_BITS_CARRY_V4) or bits >> 32 & 0xFFFFFFFF in _ISATAP:
         yield IPv4Address(low)
+    if address in _LOCAL_NAT64:
+        yield IPv4Address(low)  # where the prefix has 96 bits
+        without_u = bits >> 64 << 64 | (bits & 2**56 - 1) << 8  # bits 64 to 71 are left out of it
+        yield from (IPv4Address(without_u >> 96 - length & 0xFFFFFFFF) for length in (48, 56, 64))
     if address in _SIX_TO_FOUR:
         yield IPv4Address(bits >> 80 & 0xFFFFFFFF)
     if address in _TEREDO:

@@ -20,7 +20,7 @@ from consumer.errors import (
 from consumer.fetching.adapter import ImageRequest
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.retry import Retries, retry_after_s
-from consumer.fetching.urls import Target, UrlPolicy, parse
+from consumer.fetching.urls import Target, UrlPolicy, judge_text, parse
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -144,7 +144,9 @@ class Errand:
             raise ProtocolError("the server redirects without saying where")
         try:
             # Header bytes come as Latin-1, but who puts other characters in a location means UTF-8.
-            target = self._rules.judged(urljoin(self.target.url, location.encode("latin-1").decode("utf-8")))
+            reference = location.encode("latin-1").decode("utf-8")
+            judge_text(reference)  # as it was sent: urljoin drops tabs and line ends, and what stands before the scheme
+            target = self._rules.judged(urljoin(self.target.url, reference))
         except ValueError:  # the decoder's, or urljoin's for what it cannot read
             raise UrlInvalid("the server redirects to a location that cannot be read") from None
         except (UrlInvalid, UrlBlocked) as error:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from requests import Response, Session
 
-from consumer.errors import ConnectFailed, FetchError
+from consumer.errors import ConnectFailed, FetchError, ProtocolError
 from consumer.fetching.adapter import GuardedAdapter
 from consumer.fetching.addresses import AddressPolicy
 from consumer.fetching.connections import Connections
@@ -25,6 +25,7 @@ from consumer.fetching.resolver import Resolve, Resolver, system_resolve
 from consumer.fetching.retry import Retries
 from consumer.fetching.urls import UrlPolicy
 from consumer.fetching.wire import tls_context
+from consumer.logs.sparing import Sparing
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ images a second; threads that wait cost about 100 kB each."""
 
 URGENT_THREADS = 8
 """Threads kept free for HTTP callers, so that a topic full of slow hosts does not hold them up."""
+
+AFTER_A_MISTAKE_S = 1.0
+"""How long a thread rests after a mistake of ours in what it does for all, which may be there again at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +103,7 @@ class Fetcher:
         self._timed = threading.Condition(self._lock)
         self._timed_until = 0.0
         self._closed = False
+        self._mistakes = Sparing(log, "mistakes of ours")
         # Daemons: who hangs in a decoder does not hold up the end of the process.
         for urgent, count, name in ((False, threads, "fetch"), (True, URGENT_THREADS, "fetch-http")):
             for number in range(count):
@@ -150,11 +155,19 @@ class Fetcher:
     # ── the threads ──────────────────────────────────────────────────────────────────────────────
 
     def _run(self, urgent: bool) -> None:
-        while (ticket := self._take(urgent)) is not None:
+        while True:
+            ticket = None  # who waits for the next one holds on to no image
             try:
+                ticket = self._take(urgent)
+                if ticket is None:
+                    return
                 self._exchange(ticket)
-            except Exception:
-                log.exception("a fetch thread goes on after a mistake of ours")
+            except Exception as bug:  # noqa: BLE001 - whatever it is, the thread and the event go on
+                self._tell(bug)
+                if ticket is not None:
+                    _fail(ticket, _unforeseen())
+                with self._lock:
+                    self._work[urgent].wait(AFTER_A_MISTAKE_S)
 
     def _take(self, urgent: bool) -> Ticket[_Job] | None:
         """Waits for a turn; null when closed."""
@@ -171,23 +184,24 @@ class Fetcher:
             return None
 
     def _exchange(self, ticket: Ticket[_Job]) -> None:
-        job, error, fetched = ticket.job, None, None
+        job, error, fetched, bug = ticket.job, None, None, None
         assert ticket.begun is not None
         job.errand.begin(ticket.begun)
         try:
             fetched = job.errand.exchange()
         except FetchError as failure:
             error = failure
-        except BaseException as bug:
-            with self._lock:
-                self._lines.given_back(ticket, self._clock())
-            job.future.set_exception(bug)
-            raise
+        except Exception as mistake:  # noqa: BLE001 - a mistake of ours fails one event, and says nothing of its host
+            self._tell(mistake)
+            bug = error = _unforeseen()
         others: list[Ticket[_Job]] = []
-        over = fetched is not None or (error is not None and not job.errand.again(error))
+        over = fetched is not None or bug is not None or (error is not None and not job.errand.again(error))
         with self._lock:
             now = self._clock()
-            self._lines.answered(ticket, now, error)
+            if bug is None:
+                self._lines.answered(ticket, now, error)
+            else:
+                self._lines.given_back(ticket, now)
             if self._closed and not over:
                 over, error = True, error or _stopping()
             if not over:
@@ -205,20 +219,30 @@ class Fetcher:
 
     def _keep_time(self) -> None:
         """Wakes sleepers, and ends what has stood in line for too long."""
-        while True:
-            with self._lock:
-                if self._closed:
-                    return
-                now = self._clock()
-                over = self._lines.wake(now)
-                self._rouse()
-                if not over:
-                    wait = min(threading.TIMEOUT_MAX, self._lines.due(now))
-                    self._timed_until = now + wait
-                    self._timed.wait(wait)
-                    continue
-            for ticket in over:
-                _fail(ticket, ticket.job.errand.gave_up())
+        while not self._closed:
+            try:
+                self._tick()
+            except Exception as bug:  # noqa: BLE001 - without this thread nobody would wake or time out any more
+                self._tell(bug)
+                with self._lock:
+                    self._timed.wait(AFTER_A_MISTAKE_S)
+
+    def _tick(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            now = self._clock()
+            over = self._lines.wake(now)
+            self._rouse()
+            if not over:
+                wait = min(threading.TIMEOUT_MAX, self._lines.due(now))
+                self._timed_until = now + wait
+                self._timed.wait(wait)
+        for ticket in over:
+            _fail(ticket, ticket.job.errand.gave_up())
+
+    def _tell(self, bug: Exception) -> None:
+        self._mistakes.log(logging.ERROR, type(bug).__name__, "a mistake of ours, while fetching", exc_info=bug)
 
     # ── under the lock ───────────────────────────────────────────────────────────────────────────
 
@@ -244,9 +268,14 @@ class Fetcher:
 
 def _fail(ticket: Ticket[_Job], error: FetchError) -> None:
     future = ticket.job.future
-    if future.running() or future.set_running_or_notify_cancel():
+    if future.running() or (not future.done() and future.set_running_or_notify_cancel()):
         future.set_exception(error)
 
 
 def _stopping() -> ConnectFailed:
     return ConnectFailed("the service is stopping")
+
+
+def _unforeseen() -> ProtocolError:
+    """A mistake of ours is no evidence against model or network, and somebody may have found out how to provoke it."""
+    return ProtocolError("the answer could not be read, for a reason of ours: the log has it", retriable=True)

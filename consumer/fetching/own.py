@@ -9,12 +9,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
 
 from consumer.errors import FetchError, UrlBlocked
-from consumer.fetching.addresses import Address
+from consumer.fetching.addresses import Address, carried
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.resolver import Resolver
 from consumer.fetching.urls import Target
+
+KAFKA_PORT = 9092
+"""Where librdkafka looks for a server that is named without a port."""
 
 RESOLVE_S = 2.0
 """What looking up one of our own names may take, once, at start."""
@@ -35,8 +39,8 @@ class OwnEndpoints:
         for host, port in endpoints:
             self._names.add((host.lower().removesuffix("."), port))
             for address in _addresses(host, resolver):
-                self._addresses.add((address, port))
-                if is_here(address):
+                self._addresses |= {(form, port) for form in _forms(address)}
+                if any(map(is_here, _forms(address))):
                     self._ports_here.add(port)  # reached at any address of this machine, as far as we know
 
     def judge(self, target: Target, address: Address) -> None:
@@ -45,13 +49,23 @@ class OwnEndpoints:
         Raises:
             UrlBlocked: it is one of our own.
         """
-        address = _plain(address)
-        if (
-            (target.host, target.port) in self._names
-            or (address, target.port) in self._addresses
-            or (target.port in self._ports_here and is_here(address))
-        ):
+        if (target.host, target.port) in self._names or any(self._is_ours(one, target.port) for one in _forms(address)):
             raise UrlBlocked("this is the service itself, or a part of it: it is never fetched from")
+
+    def _is_ours(self, address: Address, port: int) -> bool:
+        return (address, port) in self._addresses or (port in self._ports_here and is_here(address))
+
+
+def servers(bootstrap: str) -> list[tuple[str, int]]:
+    """The endpoints in Kafka's ``bootstrap.servers``, which need not be among those that the cluster names."""
+    found = []
+    for one in bootstrap.split(","):
+        try:
+            at = urlsplit(f"//{one.rpartition('//')[2].strip()}")
+            found += [(at.hostname, at.port or KAFKA_PORT)] if at.hostname else []
+        except ValueError:
+            continue  # no server either: librdkafka passes over what it cannot read
+    return found
 
 
 def is_here(address: Address) -> bool:
@@ -69,15 +83,15 @@ def is_here(address: Address) -> bool:
 
 def _addresses(host: str, resolver: Resolver) -> list[Address]:
     try:
-        return [_plain(ip_address(host))]
+        return [ip_address(host)]
     except ValueError:
         pass  # a name
     try:
-        return [_plain(ip_address(text)) for text in resolver.addresses(host, Deadline(RESOLVE_S))]
+        return [ip_address(text) for text in resolver.addresses(host, Deadline(RESOLVE_S))]
     except (FetchError, ValueError):
         return []
 
 
-def _plain(address: Address) -> Address:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+def _forms(address: Address) -> list[Address]:
+    """The address, and every IPv4 address that it leads to."""
+    return [address, *carried(address)] if isinstance(address, IPv6Address) else [address]

@@ -16,6 +16,10 @@ CAP_S = 2.0
 """Pauses are drawn between 0 and ``min(CAP_S, BASE_S · 2^attempt)``: "full jitter", which spreads the
 callers of a recovering server best (AWS Architecture Blog, "Exponential Backoff and Jitter")."""
 
+LONGEST_DATE = 64
+"""Characters of a Retry-After that are read; the longest form of an HTTP date (RFC 9110, 5.6.7) has 33, a header may
+have 64 KiB, and the parser of `email` is made for all that stands in mails."""
+
 
 class Retries:
     """Decides on the attempts at one image; a GET is idempotent, so its errors alone decide."""
@@ -49,7 +53,7 @@ def retry_after_s(value: str | None, now: Callable[[], float] = time.time) -> fl
         value: seconds as digits, or an HTTP date.
         now: seconds since the epoch.
     """
-    if value is None:
+    if value is None or len(value) > LONGEST_DATE:
         return None
     if re.fullmatch(r"[0-9]{1,9}", value.strip()):
         return float(value)

@@ -76,12 +76,7 @@ def parse(url: str) -> Target:
             control character, a backslash, an address in another form than four decimal numbers
             or bracketed IPv6. The message says which and never repeats the URL.
     """
-    if len(url) > MAX_LENGTH:
-        raise UrlInvalid(f"the URL is longer than {MAX_LENGTH} characters")
-    if not url.isprintable():  # controls, line separators, surrogates, every space but U+0020
-        raise UrlInvalid("the URL holds a control character or another one that cannot be printed")
-    if " " in url or "\\" in url:
-        raise UrlInvalid("the URL holds a space or a backslash: encode it as %20 or %5C")
+    judge_text(url)
     match = _URL.fullmatch(url)
     if match is None:
         raise UrlInvalid("not an absolute http or https URL")
@@ -99,6 +94,20 @@ def parse(url: str) -> Target:
     if match["query"]:
         resource += "?" + quote(match["query"][1:], safe=_KEPT + "?")
     return Target(scheme, host, port, resource, address)
+
+
+def judge_text(text: str) -> None:
+    """Lets a URL or a relative reference pass whose characters nobody drops, changes or takes for an end.
+
+    Raises:
+        UrlInvalid: it is too long, or holds a space, a control character or a backslash.
+    """
+    if len(text) > MAX_LENGTH:
+        raise UrlInvalid(f"the URL is longer than {MAX_LENGTH} characters")
+    if not text.isprintable():  # controls, line separators, surrogates, every space but U+0020
+        raise UrlInvalid("the URL holds a control character or another one that cannot be printed")
+    if " " in text or "\\" in text:
+        raise UrlInvalid("the URL holds a space or a backslash: encode it as %20 or %5C")
 
 
 def _host(text: str) -> tuple[str, IPv4Address | IPv6Address | None]:

@@ -56,16 +56,18 @@ class BoundedSocket(socket.socket):
         return piece
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """As `socket.socket.sendall`, within the deadline.
+        """As `socket.socket.sendall`, within the deadline as a whole: over TLS the standard one gives it to each piece.
 
         Raises:
             FetchTimeout: the deadline passed.
         """
         deadline = self._deadline
         assert deadline is not None, "bound first"
-        self.settimeout(deadline.remaining())
+        rest = memoryview(data)
         try:
-            super().sendall(data, flags)
+            while rest:
+                self.settimeout(deadline.remaining())
+                rest = rest[super().send(rest, flags) :]
         except TimeoutError:
             raise deadline.passed() from None
 

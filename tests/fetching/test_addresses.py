@@ -19,6 +19,7 @@ NOT_PUBLIC = [
     "::ffff:0:7f00:1",  # translated
     "64:ff9b::7f00:1",  # NAT64
     "64:ff9b:1::7f00:1",  # NAT64 of one's own network
+    "64:ff9b:1:7f00:0:100::",  # the same, under a prefix of 48 bits
     "2002:7f00:1::",  # 6to4
     "2001:0:808:808::80ff:fffe",  # Teredo, the client inverted
     "2001:0:7f00:1::f7f7:f7f7",  # Teredo, the server
@@ -52,3 +53,10 @@ def test_a_metadata_service_passes_only_if_it_is_named_alone() -> None:
     address = ip_address("169.254.169.254")
     assert not AddressPolicy([ip_network("169.254.0.0/16")]).allows(address)
     assert AddressPolicy([ip_network("169.254.169.254/32")]).allows(address)
+
+
+def test_a_metadata_service_behind_a_networks_own_nat64_passes_neither() -> None:
+    policy = AddressPolicy([ip_network("64:ff9b:1::/48"), ip_network("10.0.0.0/8")])
+    assert policy.allows(ip_address("64:ff9b:1::10.0.0.1"))
+    assert not policy.allows(ip_address("64:ff9b:1::169.254.169.254"))
+    assert not policy.allows(ip_address("64:ff9b:1:a9fe:a9:fe00::"))

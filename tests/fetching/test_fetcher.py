@@ -84,6 +84,10 @@ FAILS: dict[str, tuple[str, bool, Answer]] = {
     "a redirect to user information": ("url_invalid", False, redirect("http://a:b@example.com/")),
     "a redirect to a file": ("url_invalid", False, redirect("file:///etc/passwd")),
     "a redirect to what is no URL": ("url_invalid", False, redirect("http://[::1")),
+    "a redirect to what urljoin makes a URL": ("url_invalid", False, redirect("http:/\t/127.0.0.2/")),
+    "a redirect with a control character in front": ("url_invalid", False, redirect("\x01/a")),
+    "a redirect with a tab in its path": ("url_invalid", False, redirect("/a\tb")),
+    "a redirect of 60 000 dots": ("url_invalid", False, redirect("../" * 20_000)),
     "a redirect to itself": ("too_many_redirects", False, redirect("/")),
     "a redirect to link-local": ("url_blocked", False, redirect("http://169.254.169.254/latest/meta-data/")),
     "a redirect to an octal address": ("url_invalid", False, redirect("http://0177.0.0.1/")),
@@ -175,7 +179,7 @@ def test_retry_after_is_waited_for(server: HostileServer, make_fetcher: MakeFetc
     url = server.serve("/", (head("429 Slow down", "Retry-After: 1", "Content-Length: 0"), "keep"), ok())
     began = time.monotonic()
     assert make_fetcher().fetch(url).attempts == 2
-    assert 1.0 <= time.monotonic() - began < 1.5
+    assert time.monotonic() - began >= 1.0
 
 
 @pytest.mark.parametrize("wish", ["3600", "3", "Fri, 31 Dec 9999 23:59:59 GMT"])

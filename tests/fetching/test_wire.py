@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
 import pytest
 
-from consumer.errors import ProtocolError
+from consumer.errors import FetchTimeout, ProtocolError
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.http1 import HEAD_BYTES, AnswerReader
 from consumer.fetching.wire import BoundedSocket
@@ -23,6 +24,30 @@ def test_a_socket_is_read_before_it_is_bound_as_ssl_does_where_the_peer_is_gone_
     with ours, theirs:
         theirs.send(b"x")
         assert ours.recv(1) == b"x"
+
+
+class Narrow(socket.socket):
+    """Takes a byte a second, by a clock of its own; stands below `BoundedSocket`, as TLS does."""
+
+    now = 0.0
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.now += 1.0
+        return super().send(bytes(data)[:1], flags)
+
+
+class Bounded(BoundedSocket, Narrow):
+    pass
+
+
+def test_a_request_has_one_deadline_and_not_one_for_each_piece_of_it() -> None:
+    made, theirs = socket.socketpair()
+    with Bounded(fileno=made.detach()) as ours, theirs:
+        ours.bound(Deadline(10.0, lambda: ours.now))
+        ours.sendall(b"12345678")
+        with pytest.raises(FetchTimeout):
+            ours.sendall(b"90123")
+        assert theirs.recv(100) == b"1234567890"
 
 
 @pytest.mark.parametrize(

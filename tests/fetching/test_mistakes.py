@@ -1,0 +1,115 @@
+"""A mistake of ours fails one event, in the words of the vocabulary, and stops no thread."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import weakref
+from typing import Any
+
+import pytest
+
+from consumer.breaker import evidence
+from consumer.errors import FetchError, ProtocolError
+from consumer.fetching import fetcher as module
+from consumer.fetching.errand import Errand
+from consumer.fetching.fetcher import URGENT_THREADS
+from consumer.fetching.lines import Lines
+from tests.fetching.conftest import MakeFetcher
+from tests.fetching.server import IMAGE, Answer, HostileServer, head, ok
+from tests.fetching.test_fetcher import failure
+
+
+class Mistake(RuntimeError):
+    """What nobody foresaw."""
+
+
+def break_once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, times: int = 1) -> threading.Event:
+    """Lets a method raise so many times before it works again; the event is set when it has."""
+    whole, left, done = getattr(kind, name), [times], threading.Event()
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise Mistake(name)
+        done.set()
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(kind, name, broken)
+    return done
+
+
+def test_what_nobody_foresaw_is_an_outcome_with_its_stack_in_the_log(
+    server: HostileServer,
+    make_fetcher: MakeFetcher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    break_once(monkeypatch, Errand, "exchange")
+    error = failure(make_fetcher(), server.serve("/", ok()))
+    assert isinstance(error, ProtocolError)
+    assert (error.retriable, error.attempts) == (True, 1)
+    assert "mistake" not in str(error).lower()
+    (told,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert told.exc_info is not None
+    assert told.exc_info[0] is Mistake
+
+
+def test_it_says_nothing_against_the_model_the_network_or_the_host(
+    server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetcher, url = make_fetcher(fetch_per_host=4), server.serve("/", ok())
+    fetcher.fetch(url)
+    break_once(monkeypatch, Errand, "exchange", times=10)
+    errors = [failure(fetcher, url) for _ in range(10)]
+    told = {evidence(url, error.code, retriable=error.retriable) for error in errors}
+    assert [(one.model, one.ours) for one in told] == [(None, False)]
+    fetcher.fetch(url)
+    lines = fetcher._lines
+    (host,) = lines._hosts.values()
+    assert (host.standing.trusted, host.running) == (True, 0)
+
+
+@pytest.mark.parametrize("name", ["take"])
+def test_no_thread_ends_and_no_event_is_left_where_the_lines_go_wrong(
+    name: str, server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AFTER_A_MISTAKE_S", 0.01)
+    url = server.serve("/", ok())
+    before = set(threading.enumerate())
+    fetcher = make_fetcher(fetch_concurrency=1)
+    made = set(threading.enumerate()) - before
+    break_once(monkeypatch, Lines, name)
+    first = fetcher.submit(url).exception(5)
+    assert first is None or isinstance(first, FetchError)
+    assert fetcher.submit(url).result(5).body == IMAGE
+    assert len(made) == 1 + URGENT_THREADS + 1
+    assert all(thread.is_alive() for thread in made)
+
+
+def test_the_thread_that_keeps_the_time_survives(
+    server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the pause before a second attempt."""
+    monkeypatch.setattr(module, "AFTER_A_MISTAKE_S", 0.01)
+    fetcher = make_fetcher()
+    kept = break_once(monkeypatch, Lines, "wake", times=3)
+    busy: Answer = (head("503 Busy", "Content-Length: 0"), "keep")
+    assert fetcher.submit(server.serve("/", busy, ok())).result(5).attempts == 2
+    assert kept.is_set()
+
+
+def test_no_thread_holds_on_to_an_image_while_it_waits_for_the_next(
+    server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    future = make_fetcher().submit(server.serve("/", ok()))
+    assert future.result(5).body == IMAGE
+    held = weakref.ref(future)
+    del future
+    for _ in range(500):
+        gc.collect()
+        if held() is None:
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("a thread holds on to it")
