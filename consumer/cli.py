@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer import logs
+from consumer.decoding.confinement import close_memory
 from consumer.errors import ServiceError
 from consumer.settings import Settings
 from consumer.signals import StopRequest
@@ -131,6 +132,7 @@ def _positive(text: str) -> int:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
+    close_memory()
     asked = StopRequest.on_signals()
     logging_on = logs.configure(settings.log_format, settings.log_level, secrets=logs.secrets_of(settings))
     from consumer.service import Service  # noqa: PLC0415 - TensorFlow, FastAPI: seconds

@@ -124,7 +124,7 @@ class Decoder:
 
     @contextmanager
     def _lend(self, until: float) -> Iterator[DecoderProcess]:
-        """A process that is ready. One that is left busy, dead or unfit does not come back."""
+        """A process that is ready and waits to be asked. One that is left busy, dead or unfit does not come back."""
         try:
             process = self._idle.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
@@ -132,6 +132,9 @@ class Decoder:
         try:
             if self._closed.is_set():
                 raise Overloaded("the service is stopping")
+            if process is not None and not process.is_quiet():  # killed by somebody, or taken over by an image
+                process.end()
+                process = None
             process = process or DecoderProcess(self._size, self._max_pixels)
             process.wait_until_ready(until)
             yield process

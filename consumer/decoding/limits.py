@@ -50,11 +50,13 @@ class Memory:
 
     def __init__(self) -> None:
         self._base: int | None = None
+        # Kept open: a process that is confined opens nothing any more.
+        self._statm = os.open(_STATM, os.O_RDONLY) if _STATM.exists() else None
 
     def begin(self, file_bytes: int, image_bytes: int) -> None:
         """From now on ``image_bytes`` on top of what is held now, and room for copies of the file."""
-        if _STATM.exists():
-            self._base = int(_STATM.read_text("ascii").split()[0]) * resource.getpagesize() + 2 * file_bytes
+        if self._statm is not None:
+            self._base = int(os.pread(self._statm, 100, 0).split()[0]) * resource.getpagesize() + 2 * file_bytes
         self.allow(image_bytes)
 
     def allow(self, image_bytes: int) -> None:

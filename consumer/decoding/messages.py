@@ -13,11 +13,16 @@ from consumer.errors import ImageCorrupt, ImageError, ImageTooLarge, ImageUnsupp
 READY = b"\x06"
 """What a process says first, once it can decode."""
 
-REQUEST = struct.Struct("!?I")
-"""Whether the image may take the memory of a large one, and how many bytes of it follow."""
+NONCE_BYTES = 16
+"""Of a number that nobody can guess, made for one request; only its answer can hold it. So what a process
+that was taken over says before it is asked, for whatever image comes next, is no answer to anything."""
 
-REPLY = struct.Struct("!BIII")
-"""What became of it; width and height as shown; how many bytes follow: pixels, or the text of a failure."""
+REQUEST = struct.Struct(f"!{NONCE_BYTES}s?I")
+"""The nonce, whether the image may take the memory of a large one, and how many bytes of it follow."""
+
+REPLY = struct.Struct(f"!{NONCE_BYTES}sBIII")
+"""The request's nonce; what became of it; width and height as shown; how many bytes follow: pixels, or the text of
+a failure."""
 
 PIXELS, NEEDS_ROOM = 0, 1
 """Pixels follow; or: this is a large image, ask again when no other large one is being decoded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 from consumer.decoding import messages
 from consumer.errors import ImageCorrupt
 from consumer.imaging import Decoded
+from consumer.logs.masking import printable
 
 COMMAND = (sys.executable, "-m", "consumer.decoding.worker")
 
@@ -30,8 +32,15 @@ SMALL = {
 and what is larger than 4 MiB goes back to the system when it is freed, which glibc otherwise stops doing
 after the first large image. What is smaller is kept for the next image, up to 16 MiB."""
 
+IMAGES_EACH = 1000
+"""After so many images a process makes room for a new one. What a hostile image left in it, a decoder that it
+took over included, ends then at the latest; so does what leaks. A start takes 0.16 s of CPU, hence 0.16 ms an image."""
+
 ENDS_WITHIN_S = 1.0
 """From the death that the socket tells to the exit code."""
+
+
+NONSENSE = "the image made its decoder answer nonsense"
 
 
 class NeedsRoom(Exception):
@@ -65,7 +74,8 @@ class DecoderProcess:
         self._shape = (size[1], size[0], 3)
         self._bytes = size[1] * size[0] * 3
         self.usable = True
-        """Whether it may be lent again: not while it is busy, nor when it died or spoke nonsense."""
+        """Whether it may be lent again: not while it is busy, nor when it died, spoke nonsense or had `IMAGES_EACH`."""
+        self._images = 0
         self._max_pixels = max_pixels
         self._ready = False
         self._channel, theirs = socket.socketpair()
@@ -108,6 +118,19 @@ class DecoderProcess:
             raise NotStarted(f"a process for decoding ended at its start ({self._death()})")
         self._ready = True
 
+    def is_quiet(self) -> bool:
+        """Whether it lives and has said nothing since its last answer. One that has is not to be lent again."""
+        if not self._ready:
+            return True
+        self._channel.settimeout(0)
+        try:
+            self._channel.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        return False
+
     def decode(self, body: bytes, *, may_be_large: bool, until: float) -> Decoded:
         """The image in RGB at the model's size.
 
@@ -118,30 +141,37 @@ class DecoderProcess:
             Died: the process ended.
         """
         self.usable = False  # until it has answered
+        self._images += 1
+        nonce = secrets.token_bytes(messages.NONCE_BYTES)
         try:
-            self._send(messages.REQUEST.pack(may_be_large, len(body)), until)
+            self._send(messages.REQUEST.pack(nonce, may_be_large, len(body)), until)
             self._send(body, until)
-            what, width, height, length = messages.REPLY.unpack(self._receive(messages.REPLY.size, until))
+            echo, what, width, height, length = messages.REPLY.unpack(self._receive(messages.REPLY.size, until))
             allowed = {messages.PIXELS: self._bytes, messages.NEEDS_ROOM: 0}.get(what, messages.MESSAGE_BYTES)
             content = self._receive(length, until) if length <= allowed else b""
         except (ConnectionError, EOFError):
             raise self._death() from None
-        if what == messages.PIXELS and length == self._bytes and width * height <= self._max_pixels:
-            self.usable = True
+        if echo != nonce:
+            raise ImageCorrupt(NONSENSE)
+        if what == messages.PIXELS and length == self._bytes and 0 < width * height <= self._max_pixels:
+            self._may_go_on()
             return Decoded(np.frombuffer(content, np.uint8).reshape(self._shape), (width, height))
         if what == messages.NEEDS_ROOM and not may_be_large:
-            self.usable = True
+            self._may_go_on()
             raise NeedsRoom
         if what in messages.FAILURES:
-            self.usable = True
-            raise messages.FAILURES[what](content.decode("utf-8", "replace"))
-        raise ImageCorrupt("the image made its decoder answer nonsense")
+            self._may_go_on()
+            raise messages.FAILURES[what](printable(content.decode("utf-8", "replace")))
+        raise ImageCorrupt(NONSENSE)
 
     def end(self) -> None:
         """Kills it and takes it off the process table. Any number of times."""
         self._child.kill()
         self._child.wait()
         self._channel.close()
+
+    def _may_go_on(self) -> None:
+        self.usable = self._images < IMAGES_EACH
 
     def _send(self, part: bytes, until: float) -> None:
         self._channel.settimeout(_left(until))

@@ -1,7 +1,8 @@
 """What runs inside a decoder's process: ``python -m consumer.decoding.worker FD WIDTH HEIGHT MAX_PIXELS``.
 
 It has no secret: its environment is empty but for what Python needs, and no descriptor of the service is
-open in it. It ends when the service does, since the socket between them then does.
+open in it. Before it sees an image it drops every right that decoding has no use for, see `confinement`. It
+ends when the service does, since the socket between them then does.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import socket
 import sys
 from io import BufferedReader
 
-from PIL import AvifImagePlugin
+from PIL import AvifImagePlugin, Image
 
-from consumer.decoding import limits, messages
+from consumer.decoding import confinement, limits, messages
 from consumer.errors import ImageError, ImageTooLarge
 from consumer.imaging import decode, kind_of
 
@@ -42,12 +43,15 @@ class Worker:
         with channel.makefile("rb") as requests:
             channel.sendall(messages.READY)
             while (request := _read(requests)) is not None:
-                answer = self._answer(*request)
-                del request  # an idle process holds no image
-                for part in answer:
-                    channel.sendall(part)
+                nonce, body, may_be_large = request
+                head, content = self._answer(body, may_be_large)
+                del request, body  # an idle process holds no image
+                channel.sendall(messages.REPLY.pack(nonce, *head, len(content)))
+                channel.sendall(content)
 
-    def _answer(self, body: bytes, may_be_large: bool) -> tuple[bytes, ...]:
+    def _answer(self, body: bytes, may_be_large: bool) -> tuple[tuple[int, int, int], bytes]:
+        """A reply's first numbers, and what follows it."""
+
         def admit(kind: str, full_pixels: int, decoded_pixels: int) -> None:
             needed = limits.needed_bytes(kind, full_pixels, decoded_pixels)
             if needed > limits.LARGE_BYTES and not may_be_large:
@@ -61,30 +65,27 @@ class Worker:
             limits.allow_cpu(0)
             image = decode(body, kind_of(body), size=self._size, max_pixels=self._max_pixels, admit=admit)
         except _NeedsRoom:
-            return (messages.REPLY.pack(messages.NEEDS_ROOM, 0, 0, 0),)
+            return (messages.NEEDS_ROOM, 0, 0), b""
         except MemoryError:
             return _failure(ImageTooLarge("decoding the image takes more memory than its size explains"))
         except ImageError as error:
             return _failure(error)
         finally:
             self._memory.end()
-        pixels = image.pixels.tobytes()
-        head = messages.REPLY.pack(messages.PIXELS, *image.shape, len(pixels))
-        return head, pixels
+        return (messages.PIXELS, *image.shape), image.pixels.tobytes()
 
 
-def _failure(error: ImageError) -> tuple[bytes]:
-    text = str(error).encode()[: messages.MESSAGE_BYTES]
-    return (messages.REPLY.pack(_FAILURE_NUMBERS[type(error)], 0, 0, len(text)) + text,)
+def _failure(error: ImageError) -> tuple[tuple[int, int, int], bytes]:
+    return (_FAILURE_NUMBERS[type(error)], 0, 0), str(error).encode()[: messages.MESSAGE_BYTES]
 
 
-def _read(requests: BufferedReader) -> tuple[bytes, bool] | None:
+def _read(requests: BufferedReader) -> tuple[bytes, bytes, bool] | None:
     head = requests.read(messages.REQUEST.size)
     if len(head) < messages.REQUEST.size:
         return None
-    may_be_large, length = messages.REQUEST.unpack(head)
+    nonce, may_be_large, length = messages.REQUEST.unpack(head)
     body = requests.read(length)
-    return (body, may_be_large) if len(body) == length else None
+    return (nonce, body, may_be_large) if len(body) == length else None
 
 
 def main() -> None:
@@ -92,10 +93,13 @@ def main() -> None:
     descriptor, width, height, max_pixels = map(int, sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service says when it ends
     limits.once()
+    Image.preinit()  # imports what Pillow would import with the first image, when no file can be opened any more
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the processes are what runs at once
     with socket.socket(fileno=descriptor) as channel:
         try:
-            Worker((width, height), max_pixels).serve(channel)
+            worker = Worker((width, height), max_pixels)
+            confinement.confine()
+            worker.serve(channel)
         except ConnectionError:  # it went away while it was being answered
             return
 

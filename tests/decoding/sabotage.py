@@ -8,12 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from consumer.decoding import limits, worker
+from consumer.decoding import limits, messages, worker
 
 COMMAND = (sys.executable, "-m", "tests.decoding.sabotage")
 
@@ -37,9 +37,25 @@ def _nonsense() -> None:
     os.write(int(sys.argv[1]), b"\xff" * 1000)
 
 
-def _too_wide() -> None:
-    """Says that it has pixels of an image larger than any that may be decoded."""
-    os.write(int(sys.argv[1]), b"\x00" + b"\xff" * 8 + b"\x00" * 4 + bytes(1000))
+def _answer(width: int, height: int, content: bytes = b"", *, nonce: bytes | None = None) -> None:
+    """What a process says that does not keep to the code: pixels of an image of this size."""
+    head = messages.REPLY.pack(nonce or _asked.nonce, messages.PIXELS, width, height, len(content))
+    os.write(int(sys.argv[1]), head + content)
+
+
+class _Asked:
+    """What a process that was taken over knows: the request in hand, and that of the image before."""
+
+    nonce = bytes(messages.NONCE_BYTES)
+    forges = False
+
+
+_asked = _Asked()
+
+
+def _forge_the_next() -> None:
+    """This image comes to what it is; then it answers for the next one, before that is there: all black."""
+    _asked.forges = True
 
 
 MISDEEDS: dict[str, Callable[[], object]] = {
@@ -51,7 +67,10 @@ MISDEEDS: dict[str, Callable[[], object]] = {
     "sleeps for ever": lambda: time.sleep(1000),
     "is killed by the system": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "answers nonsense": _nonsense,
-    "answers too many pixels": _too_wide,
+    "answers too many pixels": lambda: _answer(2**32 - 1, 2**32 - 1),
+    "answers no pixels of a great width": lambda: _answer(2**32 - 1, 0, bytes(24 * 16 * 3)),
+    "answers for another image": lambda: _answer(9, 9, bytes(24 * 16 * 3), nonce=b"guess" * 3 + b"!"),
+    "answers for the next image": _forge_the_next,
 }
 
 FIRST_WIDTH = 101
@@ -78,6 +97,15 @@ def _sabotage() -> None:
             MISDEEDS[names[image.width]]()
         return load(image)
 
+    def read_and_forge(requests: BufferedReader) -> tuple[bytes, bytes, bool] | None:
+        if _asked.forges:
+            _answer(9, 9, bytes(24 * 16 * 3))
+        found = read(requests)
+        _asked.nonce = found[0] if found else b""
+        return found
+
+    read = worker._read
+    worker._read = read_and_forge
     PngImagePlugin.PngImageFile.load = misbehave  # type: ignore[method-assign,assignment] # that is the sabotage
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import re
+import select
 import signal
 import threading
 import time
@@ -116,6 +119,8 @@ def test_a_failure_is_told_in_the_words_of_this_process(
         ("is killed by the system", ImageTooLarge),
         ("answers nonsense", ImageCorrupt),
         ("answers too many pixels", ImageCorrupt),
+        ("answers no pixels of a great width", ImageCorrupt),
+        ("answers for another image", ImageCorrupt),
     ],
 )
 def test_a_decoder_that_misbehaves_fails_its_image_and_no_other(
@@ -155,13 +160,17 @@ def test_memory_that_an_image_eats_is_bounded(sabotaged: Decoder) -> None:
     assert 0.5 * limits.LARGE_BYTES < peak < limits.LARGE_BYTES + limits.SPARE_BYTES + 80 * 2**20
 
 
-def test_an_image_whose_decoder_was_killed_by_somebody_is_decoded_all_the_same(make_decoder: MakeDecoder) -> None:
+def test_an_image_before_which_the_decoder_was_killed_is_decoded_and_not_blamed(
+    make_decoder: MakeDecoder, caplog: pytest.LogCaptureFixture
+) -> None:
     using = make_decoder()
     using.start()
     (pid,) = children()
     os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert using.decode(picture(), 30).info.width == 60
     assert pid not in children()
+    assert caplog.records == []
 
 
 def test_a_crash_is_logged_with_what_finds_the_image_again(
@@ -192,6 +201,51 @@ def test_neighbours_of_a_crash_in_other_processes_do_not_notice(
         found = list(pool.map(look, range(40)))
     assert found == ["image_corrupt" if number % 5 == 2 else "png" for number in range(40)]
     assert len(children()) <= 3
+
+
+# ── a process that an image took over ────────────────────────────────────────────────────────────
+
+
+def say_something_unasked(sabotaged: Decoder) -> int:
+    """Has the next answer forged; gives the process that did it, once it has."""
+    assert sabotaged.decode(sabotage.picture_that("answers for the next image"), 30).info.height == 2
+    lent = sabotaged._idle.queue[-1]
+    assert lent is not None
+    assert select.select([lent._channel], [], [], 30)[0]
+    return lent.pid
+
+
+def test_what_a_process_says_before_it_is_asked_is_no_answer_and_its_last_word(sabotaged: Decoder) -> None:
+    pid = say_something_unasked(sabotaged)
+    body = picture()
+    there, here = sabotaged.decode(body, 30), decode_image(body, size=SIZE, max_pixels=MAX_PIXELS)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
+    assert pid not in children()
+
+
+def test_an_answer_without_the_number_of_its_request_is_nonsense(
+    sabotaged: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come between the look whether there is one and the request."""
+    pid = say_something_unasked(sabotaged)
+    monkeypatch.setattr(process.DecoderProcess, "is_quiet", lambda _: True)
+    assert str(failure(sabotaged, picture())) == process.NONSENSE
+    assert pid not in children()
+
+
+def test_a_process_makes_room_for_a_new_one_after_so_many_images(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "IMAGES_EACH", 3)
+    using = make_decoder()
+    seen: list[set[int]] = []
+    for body in (picture(), b"\xff\xd8\xff", picture(), picture()):
+        using.start()
+        seen.append(children())
+        with contextlib.suppress(ImageCorrupt):
+            using.decode(body, 30)
+    assert seen[0] == seen[1] == seen[2] != seen[3]
+    assert [len(one) for one in seen] == [1] * 4
 
 
 # ── large images ─────────────────────────────────────────────────────────────────────────────────
@@ -228,7 +282,7 @@ def test_a_jpeg_counts_by_what_it_is_scaled_down_to() -> None:
 # ── start and end ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_process_is_given_no_secret_and_no_descriptor_of_ours(
+def test_the_process_is_given_no_secret_no_descriptor_of_ours_and_no_way_to_another(
     make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_SASL_PASSWORD", "s3cr3t")
@@ -241,6 +295,8 @@ def test_the_process_is_given_no_secret_and_no_descriptor_of_ours(
     open_files = [os.readlink(one) for one in (there / "fd").iterdir()]
     assert __file__ not in open_files
     assert sum(one.startswith("socket:") for one in open_files) == 1
+    assert {one for one in open_files if not one.startswith("socket:")} == {os.devnull, f"/proc/{pid}/statm"}
+    assert re.search(r"Max open files +0 +0 ", (there / "limits").read_text())
 
 
 def test_processes_are_started_when_they_are_needed(make_decoder: MakeDecoder) -> None:
