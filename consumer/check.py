@@ -42,7 +42,7 @@ def run_check(settings: Settings) -> int:
         console.print(Text.assemble((mark, style), f" {name:<10} ", logs.printable(text)), soft_wrap=True)
         return mark != "FAIL"
 
-    line("settings", partial(_settings, settings))
+    line("settings", settings.told_changes)
     line("model", partial(_model, settings))
     if settings.kafka.bootstrap_servers == EMBEDDED:
         line("broker", lambda: "embedded: made at the start, nothing to check")
@@ -74,11 +74,6 @@ def _skip(why: str) -> NoReturn:
     raise _Skip(why)
 
 
-def _settings(settings: Settings) -> str:
-    changed = [row.variable for row in settings.rows() if row.changed]
-    return ", ".join(changed) + " set" if changed else "all at their defaults"
-
-
 def _model(settings: Settings) -> str:
     model = load_model(settings)
     tasks = ", ".join(f"{task} ({len(labels)})" for task, labels in model.config.tasks.items())
@@ -87,8 +82,8 @@ def _model(settings: Settings) -> str:
 
 
 def _broker(consumer: object, troubles: clients.Troubles, settings: Settings) -> str:
-    count = len(preflight.reach(consumer, troubles, settings))
-    return f"{count} at {settings.kafka.bootstrap_servers}"
+    brokers = preflight.reach(consumer, troubles, settings)
+    return f"{preflight.brokers_told(brokers)} at {settings.kafka.bootstrap_servers}"
 
 
 def _topic(consumer: object, topic: str, variable: str, settings: Settings) -> str:

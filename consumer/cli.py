@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from consumer import logs
 from consumer.decoding.confinement import close_memory
 from consumer.errors import ServiceError
 from consumer.settings import Settings
-from consumer.signals import StopRequest
+from consumer.signals import Starting, StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -132,15 +133,22 @@ def _positive(text: str) -> int:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
+    began = time.monotonic()
     close_memory()
     asked = StopRequest.on_signals()
     logging_on = logs.configure(settings.log_format, settings.log_level, secrets=logs.secrets_of(settings))
+
+    def last_words() -> None:
+        log.info("stopped as asked, before the group was joined")
+        logging_on.close()
+
+    starting = Starting(asked, last_words)
     from consumer.service import Service  # noqa: PLC0415 - TensorFlow, FastAPI: seconds
 
     code = 0
-    service = Service(settings)
+    service = Service(settings, began)
     try:
-        if service.start(asked):
+        if service.start(asked, joining=starting.over):
             service.wait(asked)
         log.info("stopped as asked")
     except ServiceError as error:
@@ -149,6 +157,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
     except Exception:
         log.exception("unexpected: this is a bug")
         code = 1
+    starting.over()
     # Closing waits for threads, and a thread that is stuck must not keep the process: 5 s after the drain it is gone.
     closing = threading.Thread(target=service.close, name="close", daemon=True)
     closing.start()
@@ -161,9 +170,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
 
 def _demo(options: argparse.Namespace, settings: Settings) -> int:
     asked = StopRequest.on_signals()
+    # Not 0, which says that every picture came out right. Its spinner hides the cursor.
+    starting = Starting(asked, lambda: Console().show_cursor(), code=1)
     from consumer.demo.run import run_demo  # noqa: PLC0415 - TensorFlow, FastAPI: seconds
 
-    return run_demo(settings, asked, events=options.events, keep_running=options.keep_running)
+    return run_demo(settings, asked, starting, events=options.events, keep_running=options.keep_running)
 
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command

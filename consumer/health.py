@@ -93,6 +93,11 @@ class Health:
         self._beat_at = clock()
         self._moved_at = clock()
         self._in_flight = 0
+        self._when_ready: Callable[[], object] | None = None
+
+    def when_ready(self, call: Callable[[], object]) -> None:
+        """Has ``call`` called once, on the thread that makes the service ready for the first time."""
+        self._when_ready = call
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────
 
@@ -142,6 +147,10 @@ class Health:
         """The reason called ``name`` is gone; nothing happens if it was not there."""
         with self._lock:
             self._holds.pop(name, None)
+            ready = self._phase == "running" and not self._holds
+            call, self._when_ready = (self._when_ready, None) if ready else (None, self._when_ready)
+        if call is not None:
+            call()
 
     # ── what follows ─────────────────────────────────────────────────────────────────────────────
 

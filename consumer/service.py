@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -79,18 +80,23 @@ END_MARGIN_S = 4.0
 class Service:
     """The running service, from `start` to `close`; also a context manager.
 
+    Args:
+        settings: the effective ones.
+        began: when the process did, in monotonic seconds; null is now.
+
     Attributes:
         settings: the effective ones: with the embedded broker they hold its address.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, began: float | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         # An image may rightly take as long as its deadline, and a turn as long as its calls: stuck is more than that.
         self._stuck_after_s = max(settings.stuck_after_s, settings.fetch_deadline_s + 5, LONGEST_TURN_S + 5)
         self.health = Health(self._stuck_after_s)
         self.failures = RecentFailures()
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
+        self.health.when_ready(self._tell_ready)
         self._instance = clients.Instance.of(settings)
         self._predictor: Predictor | None = None
         self._model: Model | None = None
@@ -107,8 +113,12 @@ class Service:
         assert self._web is not None
         return self._web.url
 
-    def start(self, asked: StopRequest) -> bool:
+    def start(self, asked: StopRequest, joining: Callable[[], object] = lambda: None) -> bool:
         """Makes everything and lets the loop turn. HTTP first, model before group: nothing is polled cold.
+
+        Args:
+            asked: asks it to stop, which is looked at between the steps only.
+            joining: called right before the group is joined, on the stream's thread.
 
         Returns:
             False if it was asked to stop meanwhile; there is nothing to wait for then.
@@ -116,6 +126,12 @@ class Service:
         Raises:
             ServiceError: it cannot start; what was made is given back by `close`.
         """
+        log.info(
+            "image-consumer %s as %s; settings: %s",
+            version("image-consumer"),
+            self._instance.name,
+            self.settings.told_changes(),
+        )
         self._start_web()
         self.health.starting("reaching the brokers")
         self._start_embedded()
@@ -131,7 +147,6 @@ class Service:
         self.metrics.set_model(self._model.info)
         if asked.is_set():
             return False
-        log.info("model %s %s on %s", self._model.info.name, self._model.info.version, self._model.info.backend)
         self._predictor = self._make_predictor(self._model, brokers)
         worker = Worker(self._predictor, self._make_encoder(self._model))
         self._loop = StreamLoop(
@@ -146,6 +161,7 @@ class Service:
             breaker=Breaker(self.settings.fetch_deadline_s),
             failures=self.failures,
             describe=worker.describe,
+            joining=partial(self._join, joining, time.monotonic()),
         )
         self.health.starting("reaching the transaction coordinator")
         self._thread = threading.Thread(target=self._turn, name="stream", daemon=True)
@@ -250,13 +266,15 @@ class Service:
         )
 
     def _preflight(self, consumer: Consumer, troubles: clients.Troubles) -> list[tuple[str, int]]:
+        began = time.monotonic()
         brokers = preflight.reach(consumer, troubles, self.settings)
         counts = {
             topic: preflight.partitions_of(consumer, topic, variable, self.settings)
             for variable, topic in preflight.topics_of(self.settings).items()
         }
         told = ", ".join(f"{topic} ({count} partitions)" for topic, count in counts.items())
-        log.info("%d brokers at %s: %s", len(brokers), self.settings.kafka.bootstrap_servers, told)
+        at = self.settings.kafka.bootstrap_servers
+        log.info("%s at %s reached in %.1f s: %s", preflight.brokers_told(brokers), at, time.monotonic() - began, told)
         return brokers
 
     def _make_source(self, consumer: clients.AnsweringConsumer) -> Source:
@@ -319,6 +337,15 @@ class Service:
 
     def _decoders(self) -> int:
         return min(max(usable_cores(), LEAST_DECODERS), MOST_DECODERS)
+
+    def _join(self, joining: Callable[[], object], began: float) -> None:
+        if self.settings.delivery == "exactly-once":
+            log.info("the transaction coordinator answered in %.1f s", time.monotonic() - began)
+        joining()
+        log.info("joining group %s", self.settings.kafka.group_id)
+
+    def _tell_ready(self) -> None:
+        log.info("ready %.1f s after the start", time.monotonic() - self._began)
 
     def _turn(self) -> None:
         assert self._loop is not None

@@ -273,6 +273,11 @@ class Settings:
             )
         return settings
 
+    def told_changes(self) -> str:
+        """Which variables differ from their defaults, as a line tells it."""
+        changed = [row.variable for row in self.rows() if row.changed]
+        return f"{', '.join(changed)} set" if changed else "all at their defaults"
+
     def rows(self) -> list[Row]:
         """The whole table with its effective values, secrets masked."""
         made = []

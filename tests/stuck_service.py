@@ -1,10 +1,14 @@
-"""The service with a part that hangs: ``python -m tests.stuck_service fetches|client``, settings as always.
+"""The service with a part that hangs: ``python -m tests.stuck_service PART``, settings as always.
+
+PART is ``fetches`` or ``client`` for one that hangs at work, ``model`` or ``coordinator`` for a start that does
+not end, and ``nothing``.
 
 Everything is real but the model, which is not there, and three times, which are cut short.
 """
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from types import SimpleNamespace
@@ -40,6 +44,10 @@ def main() -> None:
             patch.object(Decoder, "decode", decode_for_ever).start()
         case "client":
             patch.object(Source, "poll", poll_for_ever).start()
+        case "model":
+            patch("consumer.service.load_model", stand_in_a_native_call).start()
+        case "coordinator":
+            patch("consumer.stream.exactly_once.TransactionalPublisher.start", stand_in_a_native_call).start()
     sys.exit(cli.main(["run"]))
 
 
@@ -57,6 +65,14 @@ def poll_for_ever(self: Source, most: int, timeout_s: float) -> list[Record]:
     if found:
         Consumer({"group.id": "nobody", "bootstrap.servers": "127.0.0.1:9", "log_level": 0}).poll(3600)
     return found
+
+
+def stand_in_a_native_call(*_: Any) -> None:
+    """Takes a mutex of C's twice: no signal ends that wait, and no handler of Python's runs meanwhile."""
+    mutex = ctypes.create_string_buffer(64)
+    ctypes.CDLL(None).pthread_mutex_lock(mutex)
+    print("hangs now", flush=True)
+    ctypes.CDLL(None).pthread_mutex_lock(mutex)
 
 
 if __name__ == "__main__":

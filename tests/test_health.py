@@ -165,6 +165,19 @@ def test_releasing_what_is_not_held_does_nothing(running: Health) -> None:
     assert running.ready().ok
 
 
+def test_whoever_waits_for_it_is_told_once_that_it_is_ready(health: Health) -> None:
+    told: list[str] = []
+    health.when_ready(lambda: told.append("ready"))
+    health.hold("group", "the group is not joined yet")
+    health.release("another")
+    health.running()
+    assert told == []
+    health.release("group")
+    health.hold("group", "this member fell out of the group and joins it again")
+    health.release("group")
+    assert told == ["ready"]
+
+
 def test_a_stopping_service_is_alive_and_not_ready(running: Health, clock: Clock) -> None:
     running.stopping()
     clock.now += 100

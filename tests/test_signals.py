@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.signals import StopRequest
+from consumer.signals import Starting, StopRequest
 
 
 @pytest.fixture
@@ -52,3 +52,13 @@ def test_a_signal_asks_also_while_the_main_thread_waits(number: signal.Signals) 
         for one, handler in before.items():
             signal.signal(one, handler)
         request.close()
+        assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_nobody_ends_a_process_whose_start_is_over(request_: StopRequest) -> None:
+    starting = Starting(request_, lambda: os.write(2, b"this ends the test run"))
+    starting.over()
+    request_.set()
+    (watching,) = (one for one in threading.enumerate() if one.name == "stop")
+    watching.join(10)
+    assert not watching.is_alive()

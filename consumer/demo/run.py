@@ -32,7 +32,7 @@ from consumer.errors import ServiceError
 from consumer.kafka_settings import EMBEDDED, KafkaSettings
 from consumer.service import Service
 from consumer.settings import Settings
-from consumer.signals import StopRequest
+from consumer.signals import Starting, StopRequest
 
 ACCURACY = 0.95
 """Least share of right answers in each task: what the shipped model keeps on drawings that it never saw."""
@@ -44,14 +44,14 @@ ROWS = 12
 """Pictures in the table; the totals count all."""
 
 
-def run_demo(settings: Settings, asked: StopRequest, *, events: int, keep_running: bool) -> int:
+def run_demo(settings: Settings, asked: StopRequest, starting: Starting, *, events: int, keep_running: bool) -> int:
     """Runs the demo; returns 0 only if every event came out and the accuracy holds."""
     # The demo itself speaks on stdout; the log, on stderr, tells errors, unless LOG_LEVEL asks for more.
     logs.configure("text", "error" if settings.log_level == "info" else settings.log_level, stream="stderr")
     console = Console(highlight=False)
     with ImageServer() as images, Service(_local(settings, images)) as service:
         with console.status("loading the model and starting a broker …"):
-            if not service.start(asked):
+            if not service.start(asked, joining=starting.over):
                 return 1
         stopper = threading.Thread(target=_wait, args=(service, asked), name="wait")
         stopper.start()

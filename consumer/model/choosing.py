@@ -51,7 +51,9 @@ def _resumed(entry: kept.Kept, config: ModelConfig, copy: Int8Copy | None, image
     trial = Trial.of(backend, Probes(images, entry.answers))
     if not trial.agrees:
         raise ModelError(str(trial))
-    log.info("%s %s was chosen at an earlier start, and still agrees", backend.name, backend.precision)
+    log.info(
+        "%s in %s was measured to be the best at an earlier start, and still agrees", backend.name, backend.precision
+    )
     return Choice(backend, entry.max_batch, entry.trials)
 
 
@@ -69,7 +71,13 @@ def _measured(
     """A choice by measuring, kept in ``folder`` for the next start."""
     workshop = Workshop(reference := load_reference(config), copy)
     probes = Probes.asked(reference, images)
+    began = time.monotonic()
     choice = select(workshop, probes, settings)
+    for trial in choice.trials:
+        if trial.seconds is not None:
+            log.info("measured: %s", trial)
+    took = time.monotonic() - began
+    log.info("%s in %s is taken, found out in %.1f s", choice.backend.name, choice.backend.precision, took)
     if folder is not None:
         of_openvino = choice.backend.name == "openvino" and choice.backend.precision != "int8"
         kept.keep(folder, choice, probes.answers, workshop.converted if of_openvino else None)
@@ -97,5 +105,8 @@ def load_reference(config: ModelConfig) -> TensorFlowBackend:
             f"{config.model_path} cannot be run on images of width {width} and height {height} ({in_one_line(error)})"
         ) from None
     check_heads(config, heads)
-    log.info("TensorFlow imported in %.1f s, the model loaded in %.1f s", imported - began, time.monotonic() - imported)
+    log.info(
+        "TensorFlow imported in %.1f s; %s (%.1f MB) loaded in %.1f s",
+        *(imported - began, config.model_path, config.model_bytes / 1e6, time.monotonic() - imported),
+    )
     return reference

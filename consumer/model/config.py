@@ -88,6 +88,11 @@ class ModelConfig:
         except OSError as error:
             raise ModelError(f"{file}: {model_path} cannot be read: {error.strerror}") from None
 
+    @property
+    def model_bytes(self) -> int:
+        """Size of the model's files."""
+        return sum(one.stat().st_size for one in _files(self.model_path))
+
 
 def _content(file: Path) -> Any:
     if file.suffix in {".keras", ".h5", ".hdf5", ".pb"}:
@@ -157,9 +162,13 @@ class _Entry:
         return ModelError(f"{self.file}: {'.'.join(keys)} must be {expected}")
 
 
+def _files(path: Path) -> list[Path]:
+    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+
+
 def _digest(path: Path) -> str:
     """SHA-256 over the file, or over a directory's files in order of name; in hex."""
     digest = hashlib.sha256()
-    for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
+    for file in _files(path):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -94,16 +94,12 @@ def load_model(settings: Settings) -> Model:
     config = ModelConfig.read(settings.model_path or SHIPPED)
     copy = _copy(config, settings)
     choice = choose(config, settings, copy)
-    told = "; ".join(str(trial) for trial in choice.trials)
-    log.info(
-        "of %s: %s %s is taken, in batches of up to %d",
-        told,
-        choice.backend.name,
-        choice.backend.precision,
-        choice.max_batch,
-    )
     model = Model(config, choice.backend, choice.max_batch, choice.trials)
-    log.info("the model is warm after %.1f s", time.monotonic() - began)
+    log.info(
+        "model %s %s is warm after %.1f s: %s in %s, batches of up to %d",
+        *(config.name, config.version, time.monotonic() - began),
+        *(choice.backend.name, choice.backend.precision, choice.max_batch),
+    )
     return model
 
 

@@ -95,6 +95,7 @@ class StreamLoop:
         clock: monotonic seconds.
         now: seconds since the epoch.
         inbox: where finished work waits; a queue if null.
+        joining: called right before the group is joined: before it, nobody minds how this process ends.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class StreamLoop:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         inbox: Inbox | None = None,
+        joining: Callable[[], object] = lambda: None,
     ) -> None:
         self._core = core
         self._source = source
@@ -136,6 +138,7 @@ class StreamLoop:
             now=now,
         )
         self._finished: Inbox = SimpleQueue() if inbox is None else inbox
+        self._joining = joining
         self._running: dict[Claim, Future[Outcome]] = {}
         self._stop = Event()
         self._stopped_at = 0.0
@@ -162,6 +165,7 @@ class StreamLoop:
         """
         try:
             self._publisher.start(START_BUDGET_S)
+            self._joining()
             self._source.subscribe(self)
             self._health.hold("group", "the group is not joined yet")
             self._health.running()

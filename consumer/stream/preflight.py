@@ -43,6 +43,11 @@ def reach(client: Any, troubles: Troubles, settings: Settings) -> list[tuple[str
         raise BrokerError(f"no broker answers at {at} ({cause}): {what}") from None
 
 
+def brokers_told(brokers: list[tuple[str, int]]) -> str:
+    """How many there are, in words."""
+    return "1 broker" if len(brokers) == 1 else f"{len(brokers)} brokers"
+
+
 def partitions_of(client: Any, topic: str, variable: str, settings: Settings) -> int:
     """How many partitions a topic has. ``client`` must be a consumer: a producer's question may make the topic.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,6 +59,29 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(choosing, "select", counted)
     return times
+
+
+def test_the_log_of_a_start_tells_what_was_measured_or_that_it_was_measured_before(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        found = [re.sub(r"\d+\.\d+", "N", one.getMessage()) for one in caplog.records if one.levelname == "INFO"]
+        caplog.clear()
+        return found
+
+    with caplog.at_level("INFO", logger="consumer.model"):
+        load(model_precision="auto")
+        first = told()
+        load(model_precision="auto")
+    assert re.fullmatch(r"TensorFlow imported in N s; \S+ \(N MB\) loaded in N s", first[0])
+    *measured, taken, warm = first[1:]
+    assert measured[0] == "measured: openvino float32 N ms an image, agrees (largest difference N)"
+    assert re.fullmatch(r"openvino in \w+ is taken, found out in N s", taken)
+    assert re.fullmatch(r"model \S+ \S+ is warm after N s: openvino in \w+, batches of up to \d+", warm)
+    kept = taken.replace(
+        "is taken, found out in N s", "was measured to be the best at an earlier start, and still agrees"
+    )
+    assert told() == [kept, warm]
 
 
 @pytest.mark.parametrize("wanted", [{}, {"model_backend": "tensorflow"}, {"model_precision": "auto"}])
