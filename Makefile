@@ -39,6 +39,14 @@ lint: .venv/.tests ## ruff and mypy --strict
 train: .venv/.service ## trains the shipped model again, from its seed (minutes)
 	$(BIN)/python -m consumer.demo.training
 
+.PHONY: bench
+bench: .venv/.bench ## parts, service and what one would write instead, side by side: a table (3 minutes)
+	$(BIN)/python -m ops.bench --json bench.json --plot bench.png
+
+.PHONY: bench-full
+bench-full: .venv/.bench ## every backend at five loads (half an hour); writes the README's table and the plot
+	$(BIN)/python -m ops.bench full --json bench.json --readme
+
 .PHONY: soak
 soak: .venv/.service ## half an hour of steady load: memory, threads and file descriptors must not grow
 	$(BIN)/python -m ops.steady_load
@@ -59,6 +67,11 @@ clean: ## removes what was made here: environment, caches, the fetched Kafka
 	@test ! -L .venv || { echo ".venv is a link: installing would change another folder's environment" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.bench: setup.py .venv/.service
+	@echo "installing what the benchmarks need into .venv, once"
+	@$(PIP) install --editable '.[bench,openvino,quantize]'
 	@touch $@
 
 .venv/.tests: setup.py .venv/.service

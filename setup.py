@@ -29,6 +29,7 @@ EXTRAS = {
     "openvino": ["openvino>=2026.0,<2027"],
     "quantize": ["nncf>=3.4,<3.5", "openvino>=2026.4,<2027"],  # image-tools quantize; serving its copies needs openvino
     "keras2": ["tf-keras>=2.21,<2.22"],  # .h5 files with TensorFlow op layers, which Keras 3 cannot load
+    "bench": ["matplotlib>=3.11,<3.12"],  # the plot of the benchmarks
     "dev": [
         "pytest>=9,<10",
         "hypothesis>=6.170,<7",

@@ -125,6 +125,11 @@ class LocalKafka:
         return ",".join(broker.address for broker in self._brokers.values())
 
     @property
+    def pids(self) -> list[int]:
+        """The processes of the brokers that run."""
+        return [broker.process.pid for broker in self._brokers.values() if broker.process is not None]
+
+    @property
     def folder(self) -> Path:
         """Where the properties, the data and the logs are."""
         assert self._folder is not None
