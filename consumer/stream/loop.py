@@ -144,6 +144,7 @@ class StreamLoop:
         self._stopped_at = 0.0
         self._over = False
         self._drain_until: float | None = None
+        self._outside = True  # of the group
         self._troubles = Repeats(log)
 
     @property
@@ -167,7 +168,7 @@ class StreamLoop:
             self._publisher.start(START_BUDGET_S)
             self._joining()
             self._source.subscribe(self)
-            self._health.hold("group", "the group is not joined yet")
+            self._stand_outside("the group is not joined yet")
             self._health.running()
             while not self._drained():
                 self.tick()
@@ -189,6 +190,9 @@ class StreamLoop:
         else:
             wait = min(IDLE_WAIT_S, due)
         records = self._source.poll(max(1, self._core.room), wait)
+        if self._outside and self._source.joined():  # with more members than partitions one holds none, and is ready
+            self._outside = False
+            self._health.release("group")
         now = self._clock()
         self._core.received(records, now)
         self._probing.settle(now)
@@ -205,7 +209,6 @@ class StreamLoop:
     def assigned(self, partitions: list[int]) -> None:
         """These partitions are ours from now on."""
         log.info("assigned partitions %s of %s", sorted(partitions), self._topic)
-        self._health.release("group")  # with more members than partitions a member has none, and is ready
         self._core.assigned(partitions)
         self._reporter.rebalanced()
 
@@ -230,8 +233,12 @@ class StreamLoop:
         """They belong to somebody else already: drop, commit nothing."""
         self._drop(self._core.revoked(partitions))
         log.warning("lost partitions %s of %s: the group went on without this member", sorted(partitions), self._topic)
-        self._health.hold("group", "this member fell out of the group and joins it again")
+        self._stand_outside("this member fell out of the group and joins it again")
         self._reporter.rebalanced()
+
+    def _stand_outside(self, why: str) -> None:
+        self._outside = True
+        self._health.hold("group", why)
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────
 

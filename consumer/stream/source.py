@@ -7,6 +7,7 @@ methods are called inside `Source.poll` and `Source.close`.
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 
 FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaError._FATAL}
 FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+
+METADATA_V2 = b"CGMDv2:"
+"""How librdkafka's serialised group metadata begin (rdkafka_cgrp.c, since 1.5); the generation follows as an int32
+in the machine's own byte order. Where they begin otherwise, only partitions that are held tell of a membership."""
 
 
 class Listener(Protocol):
@@ -196,6 +201,18 @@ class Source:
     def terms(self) -> Mapping[int, int]:
         """The partitions that are assigned now → a number that is new with each assignment."""
         return self._terms
+
+    def joined(self) -> bool:
+        """Whether the coordinator has taken this member in, with partitions or without. Asks no broker.
+
+        With ``group.protocol=consumer`` librdkafka tells nothing of an assignment that is empty and stays so. But its
+        serialised group metadata carry the generation, there the member's epoch: -1 outside, 0 while it asks to join.
+        """
+        metadata = self._consumer.consumer_group_metadata()
+        if not isinstance(metadata, bytes) or not metadata.startswith(METADATA_V2):
+            return bool(self._held)
+        generation = int.from_bytes(metadata[len(METADATA_V2) :][:4], sys.byteorder, signed=True)
+        return generation > 0 and bool(self._consumer.memberid())  # which a classic member loses first
 
     def group_metadata(self) -> Any | None:
         """What fences a zombie's transaction, read afresh each time; null while not in the group.

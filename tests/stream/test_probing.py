@@ -118,6 +118,9 @@ class World:
     def resume(self, partitions: Iterable[int]) -> None:
         self.paused -= set(partitions)
 
+    def joined(self) -> bool:
+        return True
+
     def lag(self, partition: int, next_offset: int | None) -> int | None:
         return len(self.topic[partition]) - (self.read[partition] if next_offset is None else next_offset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -118,3 +119,22 @@ def test_after_everything_was_given_up_a_new_identity_is_the_usual_thing(
     assert source.group_metadata() == "metadata of second"
     source.poll(1, 0.0)
     assert group.subscriptions == 1
+
+
+@pytest.mark.parametrize(("generation", "joined"), [(-1, False), (0, False), (1, True), (70_000, True)])
+def test_a_member_has_joined_once_the_group_gave_it_a_generation(
+    source: Source, group: Group, monkeypatch: pytest.MonkeyPatch, generation: int, joined: bool
+) -> None:
+    written = b"CGMDv2:" + generation.to_bytes(4, sys.byteorder, signed=True) + b"group\0first\0\1"
+    monkeypatch.setattr(group, "consumer_group_metadata", lambda: written)
+    assert source.joined() is joined
+
+
+def test_where_the_metadata_are_written_otherwise_what_is_held_tells(
+    source: Source, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "consumer_group_metadata", lambda: b"CGMDv3:\1\0\0\0")
+    assert source.joined()
+    group.news.append(("on_lost", [0, 1]))
+    source.poll(1, 0.0)
+    assert not source.joined()

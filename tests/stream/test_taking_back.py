@@ -64,6 +64,9 @@ class World:
 
     resume = pause
 
+    def joined(self) -> bool:
+        return True
+
     def lag(self, partition: int, offset: int | None) -> int | None:
         return None
 
