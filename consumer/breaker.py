@@ -15,8 +15,9 @@ events as probes. A pure state machine: no thread, no clock, time is passed in a
 How it judges. One host that is down is that host's trouble, and every event of it fails; so not events are
 counted but *places*: the hosts that events name. The network seems to be gone when `RUN` events failed and
 nearly all of the places that were heard of lately (`SHARE`) are among those that fail, or when a very long
-run of events failed and not one got through. The model is one place of its own. Whether the resolver is
-down needs no rule of its own: then each host fails, though one that keeps its connection open goes on.
+run of events failed and not one got through. The model is one place of its own, and so is the machine that starts
+the processes which decode. Whether the resolver is down needs no rule of its own: then each host fails, though
+one that keeps its connection open goes on.
 
 What an event fails of by itself never opens it. An answer of any kind from a host (404, a page instead of
 an image) shows that resolver and network work, and so does a resolver that says that there is no such host.
@@ -38,13 +39,15 @@ from consumer.errors import (
     DnsFailed,
     EventUnreadable,
     FetchTimeout,
+    ImageError,
     ModelFailed,
     Overloaded,
+    Stage,
     UrlBlocked,
     UrlInvalid,
 )
 
-Cause = Literal["network", "model"]
+Cause = Literal["network", "decoder", "model"]
 
 RUN: Final = 20
 """Failures that make a suspicion. Fewer say little: where one fetch finds that a host is down, all that stand in
@@ -91,9 +94,9 @@ GIVE_UP_S: Final = 3600.0
 """How long a single host is waited for. If it alone fails and nobody else is heard of, it may be the network or the
 host; after an hour it counts as dead until it works again, and its failures are those of its events."""
 
-MODEL_PROBES: Final = 10
-"""Failed probes in a row, about three minutes, after which a model is not waited for any longer. It was warm
-and agreed with its reference when the process started; only a new start loads it again."""
+HOPELESS_PROBES: Final = 10
+"""Failed probes in a row, about three minutes, after which a model, or a machine on which no decoder starts, is not
+waited for any longer. Both worked when the process started; only a new start loads the model again."""
 
 NETWORK_FAILED: Final = frozenset({ConnectFailed.code, FetchTimeout.code})
 _HOST: Final = re.compile(r"[^:/?#]*:[/\\]*(?:[^/?#\\]*@)?(\[[^/?#\]]*\]|[^/?#:\\]*)")
@@ -110,23 +113,36 @@ class Evidence:
     code: str | None
     place: str = ""
     network: bool | None = None
+    decoder: bool | None = None
     model: bool | None = None
 
     @property
     def ours(self) -> bool:
         """Whether it failed of what may be our trouble."""
-        return self.network is False or self.model is False
+        return self.network is False or self.decoder is False or self.model is False
 
 
-def evidence(url: str, code: str | None, *, retriable: bool = False) -> Evidence:
-    """What an event with this URL says that ended with this code, null for a prediction."""
+def evidence(
+    url: str, code: str | None, *, retriable: bool = False, stage: Stage = "predict", foreseen: bool = True
+) -> Evidence:
+    """What an event with this URL says that ended with this code, null for a prediction.
+
+    What nobody foresaw speaks against nobody, not even if it has the code of the model's failures: a stranger
+    who finds such a mistake must not stop the service by sending it twenty times.
+    """
+    if code == Overloaded.code and stage == ImageError.stage:  # no process for decoding can be started
+        return Evidence(code, _host(url), network=True, decoder=False)
     if code in SAYS_NOTHING:
         return Evidence(code)
     place = _host(url)
     if code is None:
         return _all_well(place)
+    if not foreseen:
+        return Evidence(code, place, network=True)
     if code == ModelFailed.code:
-        return Evidence(code, place, network=True, model=False)
+        return Evidence(code, place, network=True, decoder=True, model=False)
+    if stage == ImageError.stage:  # whatever the code is, the network brought it; one that took too long says no more
+        return Evidence(code, place, network=True, decoder=True if code != FetchTimeout.code else None)
     failed = code in NETWORK_FAILED or (code == DnsFailed.code and retriable)
     return Evidence(code, place, network=not failed)
 
@@ -134,7 +150,7 @@ def evidence(url: str, code: str | None, *, retriable: bool = False) -> Evidence
 @lru_cache(maxsize=1024)
 def _all_well(place: str) -> Evidence:
     """The usual one, not made anew for each event."""
-    return Evidence(None, place, network=True, model=True)
+    return Evidence(None, place, network=True, decoder=True, model=True)
 
 
 def _host(url: str) -> str:
@@ -160,6 +176,7 @@ class Breaker:
         self._good_for_s = GOOD_FOR_DEADLINES * deadline_s
         self._places: dict[str, _Place] = {}
         self._network_run = 0
+        self._decoder_run = 0
         self._model_run = 0
         self._worked_at = -math.inf  # when anything was reached last
         self._patience = 1
@@ -185,7 +202,7 @@ class Breaker:
     @property
     def hopeless(self) -> bool:
         """Whether only a new process may help."""
-        return self.cause == "model" and self.failed_probes >= MODEL_PROBES
+        return self.cause not in (None, "network") and self.failed_probes >= HOPELESS_PROBES
 
     def finished(self, event: Hashable, told: Evidence, now: float) -> bool:
         """An event has been worked on.
@@ -214,15 +231,19 @@ class Breaker:
         if event != self._probe:  # begun before it opened
             return not told.ours
         self._probe = None
-        passed = told.network if self.cause == "network" else told.model
-        if passed:
+        passed: dict[Cause, bool | None] = {
+            "network": told.network,
+            "decoder": told.decoder,
+            "model": told.model,
+        }
+        if passed[self.cause]:
             self._close()
             self._note(told, now)
             return True
         if not told.ours:  # it says nothing, so the next may begin at once
             self.probe_at = now
             return True
-        if told.network is False and self.cause == "model":  # one trouble does not rule out another
+        if told.network is False and self.cause != "network":  # one trouble does not rule out another
             self.cause, self.reason = "network", f"a probe failed: {told.code}"
         if told.network is False:
             self._failing.add(told.place)
@@ -233,7 +254,7 @@ class Breaker:
         self.failed_probes += 1
         self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failed_probes, 10))
         self._probes[event] += 1
-        if self._probes[event] < PROBES_EACH or self.cause == "model":
+        if self._probes[event] < PROBES_EACH or self.cause != "network":
             return False
         del self._probes[event]
         return True
@@ -258,6 +279,8 @@ class Breaker:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _note(self, told: Evidence, now: float) -> None:
+        if told.decoder is not None:
+            self._decoder_run = 0 if told.decoder else self._decoder_run + 1
         if told.model is not None:
             self._model_run = 0 if told.model else self._model_run + 1
         if told.network is not None:
@@ -275,6 +298,8 @@ class Breaker:
     def _judge(self, now: float) -> Cause | None:
         if self._model_run >= RUN:
             return "model"
+        if self._decoder_run >= RUN:
+            return "decoder"
         for name, place in list(self._places.items()):
             if now - place.at > (BAD_FOR_S if place.failures else self._good_for_s):
                 del self._places[name]
@@ -291,6 +316,9 @@ class Breaker:
         if cause == "model":
             self.reason = f"the model failed for {self._model_run} events in a row"
             return
+        if cause == "decoder":
+            self.reason = f"no process for decoding could be started for {self._decoder_run} events in a row"
+            return
         bad = Counter(str(place.code) for place in self._places.values() if place.failures)
         codes = ", ".join(f"{count} {code}" for code, count in bad.most_common())
         self.reason = f"nothing comes from {bad.total()} of {len(self._places)} hosts: {codes}"
@@ -299,6 +327,6 @@ class Breaker:
         if self.cause == "network":
             self._patience = min(MOST_PATIENCE, 2 * self._patience)
         self.cause, self.failed_probes, self.reason = None, 0, ""
-        self._network_run = self._model_run = 0
+        self._network_run = self._decoder_run = self._model_run = 0
         self._places.clear()
         self._probes.clear()

@@ -90,18 +90,23 @@ class EventError(ImageConsumerError):
         retriable: overrides the type's default where the cause decides (``http_status``: 503 is,
             404 is not).
         attempts: how often the thing was tried; 0 where nobody was asked, such as for a URL that is refused.
+        stage: overrides the type's where it happened elsewhere: the deadline may pass while an image is decoded.
     """
 
     code: ClassVar[str]
     http_status: ClassVar[int]
-    stage: ClassVar[Stage]
+    stage: Stage
     retriable: bool = False
 
-    def __init__(self, message: str, *, retriable: bool | None = None, attempts: int = 1) -> None:
+    def __init__(
+        self, message: str, *, retriable: bool | None = None, attempts: int = 1, stage: Stage | None = None
+    ) -> None:
         super().__init__(message)
         self.attempts = attempts
         if retriable is not None:
             self.retriable = retriable
+        if stage is not None:
+            self.stage = stage
 
 
 class EventUnreadable(EventError):
@@ -223,7 +228,7 @@ class ImageCorrupt(ImageError):
 
 
 class ModelFailed(EventError):
-    """The model could not answer for this image, alone, after its batch was taken apart."""
+    """The model could not answer for this image, alone, after its batch was taken apart; or a mistake of ours."""
 
     code, http_status, stage, retriable = "model_failed", 500, "predict", True
 
@@ -233,8 +238,8 @@ class Overloaded(EventError):
 
     code, http_status, stage, retriable = "overloaded", 503, "predict", True
 
-    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after_s: int = 1, stage: Stage | None = None) -> None:
+        super().__init__(message, stage=stage)
         self.retry_after_s = retry_after_s
 
 

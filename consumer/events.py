@@ -87,6 +87,8 @@ class Failure:
     stage: Stage
     exception: str
     """Name of the exception's class, for the dead letter's ``__connect.errors.exception.class.name``."""
+    foreseen: bool = True
+    """False for a mistake of ours, which has a code only because everything has one."""
 
     @classmethod
     def of(cls, error: EventError) -> Failure:

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 from consumer.decoding.decoder import Decoder
-from consumer.errors import EventError, ModelFailed, Overloaded
+from consumer.errors import EventError, ModelFailed, Overloaded, Stage
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
 from consumer.logs.sparing import Sparing
@@ -78,15 +79,17 @@ class Predictor:
             answer.cancel()
             return
         answer.set_running_or_notify_cancel()
+        stage: Stage = "fetch"
         try:
             fetched = future.result()
             self._on_stage("fetch", fetched.took_s)
-            here = time.monotonic()
+            here, stage = time.monotonic(), "decode"
             image = self._decoder.decode(fetched.body, fetched.left_s)
             self._on_stage("decode", time.monotonic() - here)
+            stage = "predict"
             predicted = self._ask_model(image.pixels, urgent)
         except Exception as error:  # noqa: BLE001 - every event gets an answer, a bug of ours included
-            answer.set_result(self._failure(error))
+            answer.set_result(self._failure(error, stage))
             return
         predicted.add_done_callback(partial(self._answer, answer, image.info))
 
@@ -104,13 +107,16 @@ class Predictor:
 
     def _answer(self, answer: Future[Answer], image: ImageInfo, predicted: Future[Probabilities]) -> None:
         error = Overloaded("the service is stopping") if predicted.cancelled() else predicted.exception()
-        answer.set_result(self._failure(error) if error else Prediction(predicted.result(), image))
+        answer.set_result(self._failure(error, "predict") if error else Prediction(predicted.result(), image))
 
-    def _failure(self, error: BaseException) -> Failure:
+    def _failure(self, error: BaseException, stage: Stage) -> Failure:
         if isinstance(error, EventError):
             return Failure.of(error)
         self._mistakes.log(logging.ERROR, type(error).__name__, "an event failed for a reason of ours", exc_info=error)
-        return Failure.of(ModelFailed("an internal error; the log has it"))
+        # Of the contract's codes it has the one that says 500; that the model is at fault, it does not say.
+        failure = Failure.of(ModelFailed("an internal error; the log has it"))
+        kind = type(error)
+        return replace(failure, stage=stage, exception=f"{kind.__module__}.{kind.__qualname__}", foreseen=False)
 
 
 class _Answer(Future[Answer]):

@@ -87,7 +87,13 @@ class Worker:
             partition=record.partition,
             offset=record.offset,
         )
-        told = evidence(event.url if event else "", failure.code, retriable=failure.retriable)
+        told = evidence(
+            event.url if event else "",
+            failure.code,
+            retriable=failure.retriable,
+            stage=failure.stage,
+            foreseen=failure.foreseen,
+        )
         return replace(outcome, evidence=told, failed=failed)
 
 

@@ -10,9 +10,9 @@ import pytest
 from consumer.breaker import (
     DOUBT_S,
     GIVE_UP_S,
+    HOPELESS_PROBES,
     LONG_RUN,
     LONGEST_PAUSE_S,
-    MODEL_PROBES,
     PROBES_EACH,
     RUN,
     Breaker,
@@ -162,6 +162,31 @@ def test_failures_of_the_model_count_although_every_fetch_works_and_other_events
     assert stream.breaker.reason == "the model failed for 20 events in a row"
 
 
+def test_a_machine_on_which_no_decoder_starts_pauses_the_intake_and_is_given_up_in_the_end(stream: Stream) -> None:
+    refused = evidence("http://a/x.jpg", "overloaded", stage="decode")
+    for _ in range(RUN - 1):
+        assert stream.tell(refused)
+    assert not stream.tell(refused)
+    assert stream.breaker.cause == "decoder"
+    assert stream.breaker.reason == "no process for decoding could be started for 20 events in a row"
+    assert stream.probe(evidence("http://a/x.jpg", "image_corrupt", stage="decode"))
+    assert stream.breaker.cause is None
+    stream.until_open(refused)
+    for number in range(HOPELESS_PROBES):
+        assert not stream.breaker.hopeless
+        assert not stream.probe(refused, number % 2)
+    assert stream.breaker.hopeless
+
+
+def test_a_mistake_of_ours_that_a_stranger_finds_stops_nothing(stream: Stream) -> None:
+    """Not even if hardly anything else comes in; and an image that takes too long to decode is not the network's."""
+    for stage in ("fetch", "decode", "predict"):
+        for _ in range(10 * RUN):
+            assert stream.tell(evidence("http://a/x.jpg", "model_failed", stage=stage, foreseen=False))
+            assert stream.tell(evidence("http://a/x.jpg", "fetch_timeout", stage="decode"))
+    assert stream.breaker.cause is None
+
+
 def test_a_model_that_answers_now_and_then_is_not_broken(stream: Stream) -> None:
     for _ in range(100):
         for _ in range(RUN - 1):
@@ -296,7 +321,7 @@ def test_a_probe_that_was_given_up_is_not_waited_for(opened: Stream) -> None:
 
 def test_a_model_that_answers_no_probe_is_given_up(stream: Stream) -> None:
     stream.until_open(failed("model_failed"))
-    for number in range(MODEL_PROBES):
+    for number in range(HOPELESS_PROBES):
         assert not stream.breaker.hopeless
         assert not stream.probe(failed("model_failed"), number % 2)
     assert stream.breaker.hopeless

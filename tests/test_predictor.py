@@ -15,6 +15,7 @@ from consumer.decoding.decoder import Decoder
 from consumer.errors import HttpStatus, ModelFailed, Overloaded
 from consumer.events import Failure, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
+from consumer.imaging import DecodedImage
 from consumer.model import Batcher
 from consumer.predictor import Predictor
 from tests.decoding.in_thread import InThread
@@ -146,6 +147,22 @@ def test_a_bug_of_ours_is_an_answer_without_its_details(predictor: Predictor) ->
     answer = predictor.submit("bug").result(10)
     assert isinstance(answer, Failure)
     assert (answer.code, answer.message) == ("model_failed", "an internal error; the log has it")
+    assert (answer.stage, answer.exception, answer.foreseen) == ("fetch", "builtins.RuntimeError", False)
+
+
+def test_a_bug_of_ours_has_the_stage_that_it_is_in(fetcher: StubFetcher) -> None:
+    class Broken(InThread):
+        def decode(self, body: bytes, timeout_s: float) -> DecodedImage:
+            raise KeyError(body)
+
+    for predictor, stage in (
+        (make(fetcher, StubBatcher(), decoder=Broken((16, 8), 10_000)), "decode"),
+        (make(fetcher, StubBatcher(KeyError("bug"))), "predict"),
+    ):
+        answer = predictor.submit("good").result(10)
+        predictor.close()
+        assert isinstance(answer, Failure)
+        assert (answer.stage, answer.exception, answer.foreseen) == (stage, "builtins.KeyError", False)
 
 
 def test_a_thread_waits_with_its_image_while_too_many_wait_for_the_model(fetcher: StubFetcher) -> None:

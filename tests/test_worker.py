@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from consumer.breaker import Evidence
 from consumer.codec import Encoder, decode_prediction
+from consumer.errors import FetchTimeout, ImageCorrupt, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, ModelInfo, Prediction
 from consumer.predictor import Predictor
 from consumer.records import Record
@@ -17,6 +19,10 @@ from consumer.worker import Worker
 PREDICTION = Prediction({"sleeves": {"long": 1.0}}, ImageInfo("00", "png", 1, 1, 1))
 NAN = Prediction({"sleeves": {"long": float("nan")}}, PREDICTION.image)
 FAILURE = Failure("http_status", "404", False, 1, "fetch", "x")
+BUG = replace(Failure.of(ModelFailed("a mistake of ours")), foreseen=False)
+CORRUPT = Failure.of(ImageCorrupt("it is cut"))
+SLOW_DECODER = Failure.of(FetchTimeout("it takes too long", stage="decode"))
+NO_DECODER = Failure.of(Overloaded("none can be started", stage="decode"))
 
 
 class StubPredictor:
@@ -103,15 +109,20 @@ def test_work_that_was_cancelled_below_is_cancelled(worker: Worker, predictor: S
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (PREDICTION, Evidence(None, "shop.example", network=True, model=True)),
+        (PREDICTION, Evidence(None, "shop.example", network=True, decoder=True, model=True)),
         (FAILURE, Evidence("http_status", "shop.example", network=True)),
-        (NAN, Evidence("model_failed", "shop.example", network=True, model=False)),
+        (NAN, Evidence("model_failed", "shop.example", network=True, decoder=True, model=False)),
+        (BUG, Evidence("model_failed", "shop.example", network=True)),
+        (CORRUPT, Evidence("image_corrupt", "shop.example", network=True, decoder=True)),
+        (SLOW_DECODER, Evidence("fetch_timeout", "shop.example", network=True)),
+        (NO_DECODER, Evidence("overloaded", "shop.example", network=True, decoder=False)),
+        (Failure.of(Overloaded("it stops")), Evidence("overloaded")),
         (Failure("dns_failed", "", True, 3, "fetch", "x"), Evidence("dns_failed", "shop.example", network=False)),
         (Failure("dns_failed", "", False, 1, "fetch", "x"), Evidence("dns_failed", "shop.example", network=True)),
         (Failure("url_invalid", "", False, 0, "fetch", "x"), Evidence("url_invalid")),
     ],
 )
-def test_an_outcome_tells_the_breaker_what_it_says_of_network_and_model(
+def test_an_outcome_tells_the_breaker_what_it_says_of_network_decoders_and_model(
     worker: Worker, predictor: StubPredictor, answer: Answer, told: Evidence
 ) -> None:
     done = worker.submit(record(b'{"url": "http://Shop.example:8080/x.jpg"}'))

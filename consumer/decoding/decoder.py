@@ -39,7 +39,7 @@ class Decoder:
         for _ in range(processes):
             self._idle.put(None)
         self._room = threading.Lock()
-        self._sparing = Sparing(log, "images that ended their decoder's process")
+        self._sparing = Sparing(log, "troubles with decoders")
         self.deaths = 0
         """How many processes ended while they decoded."""
         self._closed = threading.Event()
@@ -66,8 +66,7 @@ class Decoder:
         Raises:
             ImageError: it does not become pixels, or its decoder crashes or takes too much.
             FetchTimeout: not within ``timeout_s``.
-            NotStarted: no process can be started.
-            Overloaded: it is closed.
+            Overloaded: no process can be started, which is no fault of the image, or it is closed.
         """
         kind = kind_of(body)
         until = time.monotonic() + timeout_s
@@ -78,7 +77,10 @@ class Decoder:
                 with self._only_large_one(until):
                     decoded = self._decode(body, kind, until, may_be_large=True)
         except TimeoutError:
-            raise FetchTimeout("the image was not decoded in time (FETCH_DEADLINE_S)") from None
+            raise FetchTimeout("the image was not decoded in time (FETCH_DEADLINE_S)", stage="decode") from None
+        except NotStarted as error:
+            self._sparing.log(logging.ERROR, "no process", "%s", error)
+            raise Overloaded("no process for decoding can be started", stage="decode") from None
         return DecodedImage.of(body, kind, decoded)
 
     def close(self) -> None:

@@ -78,7 +78,10 @@ class DecoderProcess:
         self._images = 0
         self._max_pixels = max_pixels
         self._ready = False
-        self._channel, theirs = socket.socketpair()
+        try:
+            self._channel, theirs = socket.socketpair()
+        except OSError as error:  # no descriptor is left
+            raise NotStarted(f"no process for decoding can be started: {error.strerror}") from error
         descriptor = theirs.fileno()
         try:
             self._child = subprocess.Popen(  # noqa: S603 - our own module

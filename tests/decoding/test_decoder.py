@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
 import re
 import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -134,7 +136,8 @@ def test_a_decoder_that_misbehaves_fails_its_image_and_no_other(
 def test_a_decoder_that_sleeps_for_ever_ends_with_the_events_time(sabotaged: Decoder) -> None:
     sabotaged.start()
     began = time.monotonic()
-    assert failure(sabotaged, sabotage.picture_that("sleeps for ever"), 0.5).code == "fetch_timeout"
+    failed = failure(sabotaged, sabotage.picture_that("sleeps for ever"), 0.5)
+    assert (failed.code, failed.stage) == ("fetch_timeout", "decode")
     assert 0.5 <= time.monotonic() - began < 1.0
     assert sabotaged.decode(picture(), 30).info.width == 60
 
@@ -357,6 +360,20 @@ def test_a_machine_that_can_start_no_process_is_told_at_the_start(
     monkeypatch.setattr(process, "COMMAND", ("/bin/false",))
     with pytest.raises(FatalError, match=r"a process for decoding ended at its start \(exit code 1\)"):
         make_decoder().start()
+
+
+def test_a_machine_that_can_start_no_process_later_is_told_as_such_and_not_as_the_images_fault(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(process, "COMMAND", ("/no/such/program",))
+    failed = failure(make_decoder(), picture())
+    assert (failed.code, failed.stage, failed.retriable) == ("overloaded", "decode", True)
+    monkeypatch.setattr(socket, "socketpair", no_more)
+    failed = failure(make_decoder(), picture())
+    assert (failed.code, failed.stage, failed.retriable) == ("overloaded", "decode", True)
 
 
 def test_a_process_that_is_slow_to_start_is_waited_for_and_not_thrown_away(make_decoder: MakeDecoder) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from consumer.breaker import DOUBT_S, MODEL_PROBES, RUN, Breaker, evidence
+from consumer.breaker import DOUBT_S, HOPELESS_PROBES, RUN, Breaker, evidence
 from consumer.errors import FatalError
 from consumer.health import Health
 from consumer.metrics import Metrics
@@ -296,7 +296,7 @@ def test_a_model_that_fails_pauses_the_topic_and_is_given_up_after_some_minutes(
     assert "the model failed for 20 events in a row" in world.held
     with pytest.raises(FatalError, match="a restart may cure it"):
         world.turn(1000, step_s=1)
-    assert world.now < 60 + 31 * MODEL_PROBES
+    assert world.now < 60 + 31 * HOPELESS_PROBES
     assert world.published == []
 
 
