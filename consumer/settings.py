@@ -29,6 +29,10 @@ FAMILIES = (
 FOREIGN = frozenset({"HTTP_PROXY"})
 """Well-known variables of others that begin like a family of ours. They take no part."""
 
+GUARDS = frozenset({"HTTP_API_KEY", "FETCH_ALLOW_HOSTS"})
+"""What these close is open without them. Empty, they are most likely a secret or a template that was not filled in, so
+that is an error, while other variables count as not set."""
+
 
 # ── parsers: text → value, or a ValueError whose text says what is accepted ──────────────────────
 
@@ -237,7 +241,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Reads and checks every variable of ours; an empty one counts as not set.
+        """Reads and checks every variable of ours; an empty one counts as not set, unless it is one of `GUARDS`.
 
         Raises:
             SettingsError: a variable is wrong or unknown, or two contradict each other.
@@ -252,13 +256,14 @@ class Settings:
                 if variable.startswith(FAMILIES) and variable not in FOREIGN:
                     raise SettingsError(_unknown(variable, list(table)))
                 continue
-            if text == "":
+            if text == "" and variable not in GUARDS:
                 continue
             try:
                 values[known.name] = known.metadata["parse"](text)
             except ValueError as error:
-                told = "***" if known.metadata["secret"] else repr(text)
-                raise SettingsError(f"{variable}={told} is not accepted: it takes {error}") from None
+                told = "***" if known.metadata["secret"] and text else repr(text)
+                unset = "" if text else "; unset it if nothing is to be closed"
+                raise SettingsError(f"{variable}={told} is not accepted: it takes {error}{unset}") from None
         settings = cls(**values)
         if settings.schema_registry_url is not None:
             raise SettingsError(

@@ -56,6 +56,13 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("variable", ["HTTP_API_KEY", "FETCH_ALLOW_HOSTS"])
+def test_what_closes_something_is_not_empty_by_mistake(variable: str) -> None:
+    """As a template leaves it whose secret is missing: the endpoint would be open, and nobody told."""
+    with pytest.raises(SettingsError, match=f"^{variable}='' is not accepted: it takes .*; unset it if nothing is"):
+        Settings.from_env({variable: ""})
+
+
 @pytest.mark.parametrize("variable", WRONG)
 def test_a_wrong_value_is_an_error_that_names_variable_value_and_what_is_accepted(variable: str) -> None:
     value, accepted = WRONG[variable]

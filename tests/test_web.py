@@ -150,6 +150,8 @@ def test_a_failure_may_be_raised_too(app_with: Callable[..., Any]) -> None:
         ("", "missing"),
         ("?", "missing"),
         ("?url=", "empty"),
+        ("?url=http://a/%ff", "not UTF-8"),
+        ("?url=http://a/%ed%a0%80", "not UTF-8"),
         ("?URL=http://a/", "missing"),
         ("?url=http://a/&url=http://b/", "more than once"),
         ("?url=http://a/?w=1&h=2", "percent-encode"),

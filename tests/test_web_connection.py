@@ -231,3 +231,22 @@ def test_a_kept_connection_takes_requests_for_longer_than_one_may_take(server: W
             assert session.get(server.url, timeout=5).status_code == 200
             threading.Event().wait(0.1)
         assert len(session.adapters["http://"].poolmanager.pools) == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_a_request_of_two_lengths_is_refused_and_what_follows_it_is_not_a_request(
+    server: WebServer, head: bytes
+) -> None:
+    """A proxy in front may take the other length, and let somebody's second request pass as a body."""
+    with connect(server) as caller:
+        caller.sendall(head + b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        told = read_to_the_end(caller)
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert told.count(b"HTTP/1.1 ") == 1
+    assert json.loads(told.partition(b"\r\n\r\n")[2]) == {"detail": "a request has one length", "code": "bad_request"}

@@ -15,6 +15,9 @@ EVENT_MAX_BYTES = 2**20
 """Largest value that is read, 1 MiB: what Apache Kafka takes by default (``message.max.bytes``). It
 bounds what a hostile value can cost: 1 MiB of JSON or Avro is read in well under a second."""
 
+OTHER_JSON = b'["-0123456789 \t\r\n'
+"""What JSON that is no event may begin with, its words apart: another value than an object, or a space before it."""
+
 LONG = range(-(2**63), 2**63)
 """What an Avro long holds."""
 
@@ -59,11 +62,13 @@ def event_of(fields: Mapping[str, Any], outer_id: str) -> ImageUrl:
     if url is None:
         raise EventUnreadable("the event has no url")
     if not isinstance(url, str):
-        raise EventUnreadable(f"the event's url is {_kind(url)} instead of a string")
+        raise EventUnreadable(f"the event's url is {strict_json.kind_of(url)} instead of a string")
     if not isinstance(event_id, str | None):
-        raise EventUnreadable(f"the event's event_id is {_kind(event_id)} instead of a string")
+        raise EventUnreadable(f"the event's event_id is {strict_json.kind_of(event_id)} instead of a string")
     if at is not None and (not isinstance(at, int) or isinstance(at, bool)):
-        raise EventUnreadable(f"the event's requested_at is {_kind(at)} instead of an integer of milliseconds")
+        raise EventUnreadable(
+            f"the event's requested_at is {strict_json.kind_of(at)} instead of an integer of milliseconds"
+        )
     if at is not None and at not in LONG:
         raise EventUnreadable("the event's requested_at does not fit 64 bits")
     if attributes is None:
@@ -91,6 +96,9 @@ def _fields(value: bytes | None) -> dict[str, Any]:
         return avro.decode_strictly(IMAGE_URL, value)
     if value[0] == 0:
         raise ValueError("the value is in Confluent wire format, which takes a schema registry to read")
+    if value[0] in OTHER_JSON or value.strip() in (b"null", b"true", b"false"):
+        strict_json.decode(value)  # says what it is instead of an object
+        raise ValueError("the JSON value does not begin with the { of an object")
     raise ValueError("the value is neither JSON (a { first), Avro single-object encoding nor Confluent wire format")
 
 
@@ -106,10 +114,3 @@ def _outer_id(record: Record) -> str:
 def last_header(headers: Headers, name: str) -> bytes | None:
     """The header of that name; of several the last, as Kafka's own ``lastHeader`` has it; null if there is none."""
     return next((value for known, value in reversed(headers) if known == name), None)
-
-
-def _kind(value: object) -> str:
-    """A JSON value's type in JSON's words; the value itself is a stranger's and stays out of messages."""
-    if isinstance(value, bool):
-        return "a boolean"
-    return {int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}[type(value)]

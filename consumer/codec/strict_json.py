@@ -39,8 +39,17 @@ def decode(data: bytes) -> dict[str, Any]:
     except ValueError:  # int() refuses more than 4300 digits
         raise ValueError("the JSON value holds a number with too many digits") from None
     if not isinstance(value, dict):
-        raise ValueError("the JSON value is not an object")  # noqa: TRY004 — its content is wrong, not its type
+        raise ValueError(f"the JSON value is {kind_of(value)} instead of an object")  # noqa: TRY004 — its content is wrong
     return value
+
+
+def kind_of(value: object) -> str:
+    """A JSON value's type in JSON's words; the value itself is a stranger's and stays out of messages."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    return {int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}[type(value)]
 
 
 class _Refused(ValueError):

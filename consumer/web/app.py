@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Final
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -173,6 +174,10 @@ def _note(failures: RecentFailures | None, failure: Failure, url: str) -> None:
 
 def _only_one_url(request: Request) -> None:
     """The query is one ``url`` and nothing else. Runs before FastAPI's own check, whose form is another."""
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:  # Starlette would put U+FFFD in its place, and another URL would be fetched
+        raise UrlInvalid("the query is not UTF-8") from None
     names = [name for name, _ in request.query_params.multi_items()]
     if "url" not in names:
         raise UrlInvalid("the query parameter url is missing")

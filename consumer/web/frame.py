@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consumer.logs import printable
-from consumer.web.forms import problem
+from consumer.web.forms import OWN_CODES, problem
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,12 @@ class Frame:
         """One request; other kinds of scope pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        named = {name for name, _ in scope["headers"]}
+        if b"transfer-encoding" in named and (b"content-length" in named or scope["http_version"] == "1.0"):
+            # RFC 9112, 6.1: a proxy in front may see the end of this request, and the next one, elsewhere.
+            refusal = problem(400, "a request has one length", OWN_CODES[400], {"Connection": "close", **HEADERS})
+            await refusal(scope, receive, send)
             return
         head = scope["method"] == "HEAD"
         if head:

@@ -68,7 +68,7 @@ def test_bad_json_lines_are_told_and_the_others_go_on() -> None:
     assert urls(entries(data, "jsonl")) == [
         "a",
         ("line 2", "the value is not valid JSON (character 0)"),
-        ("line 3", "the JSON value is not an object"),
+        ("line 3", "the JSON value is a list instead of an object"),
         ("line 4", "the event's url is a number instead of a string"),
         ("line 5", "not UTF-8"),
         ("line 6", "its key is not a string"),
