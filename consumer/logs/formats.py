@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from consumer.logs.masking import Secrets, printable
+from consumer.logs.masking import Secrets, mask_urls, printable
 
 BUILT_IN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 """What every record has, and what uvicorn adds for its own colours; all else came through ``extra=``."""
@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info and record.exc_info[1]:
-            fields["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
+            fields["exception"] = mask_urls("".join(traceback.format_exception(record.exc_info[1])))
         if record.stack_info:
             fields["stack"] = record.stack_info
         for name, value in extras(record).items():
@@ -62,13 +62,13 @@ class TextFormatter(logging.Formatter):
             plain = isinstance(told, str) and told != "" and " " not in told
             text += f" {name}={told if plain else json.dumps(told, ensure_ascii=False)}"
         if record.exc_info and record.exc_info[1]:
-            text += " | " + brief(record.exc_info[1])
+            text += " | " + mask_urls(brief(record.exc_info[1]))
         if record.stack_info:
             text += " | " + record.stack_info
         level = f"{record.levelname:<7}"
         if self._colour:
             level = f"\x1b[{COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
-        return f"{rfc3339(record.created)} {level} {record.name}: {printable(self._secrets.mask(text))}"
+        return f"{rfc3339(record.created)} {level} {printable(record.name)}: {printable(self._secrets.mask(text))}"
 
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _told(value: Any, secrets: Secrets) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, Mapping):
-        return {str(name): _told(one, secrets) for name, one in value.items()}
+        return {secrets.mask(str(name)): _told(one, secrets) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_told(one, secrets) for one in value]
     return secrets.mask(str(value))

@@ -61,6 +61,15 @@ def mask_url(url: str, limit: int = 200) -> str:
     return told if len(told) <= limit else told[: limit - 1] + "…"
 
 
+_URLS = re.compile(r"https?://[^\s'\"<>]+|(?<=with url: )\S+", re.IGNORECASE)
+"""In texts of others; the second is urllib3's, which names a path and its query."""
+
+
+def mask_urls(text: str) -> str:
+    """A text that is not ours, an exception's say, with every URL in it masked. Linear in its length."""
+    return _URLS.sub(lambda one: mask_url(one[0]), text)
+
+
 def _without_user(segment: str) -> str:
     """Of a URL inside the URL: nothing up to the last ``@`` if a ``:`` stands before it."""
     user, at, host = segment.rpartition("@")
