@@ -13,11 +13,18 @@ from functools import partial
 from tests.simulation.agenda import Agenda
 from tests.simulation.dice import Dice
 from tests.simulation.group import Assignor, GroupCoordinator, GroupMetadata
+from tests.simulation.heartbeats import HeartbeatCoordinator
 from tests.simulation.log import Entry, PartitionLog
 from tests.simulation.offsets import GroupOffsets
 from tests.simulation.transactions import Place, TransactionCoordinator, Transactions
 
 OFFSETS: Place = ("__consumer_offsets", 0)
+
+MAX_POLL_S = 60.0
+"""The service's ``max.poll.interval.ms``, which is the rebalance timeout too."""
+
+DISCOVERY_S = 30.0
+"""When clients have a new partition in their metadata at the latest (``topic.metadata.refresh.interval.ms``)."""
 
 EXPIRE_EVERY_S = 1.0
 """How often transactions are looked through for old ones (10 s in Kafka, 0.5 s in our own tests)."""
@@ -55,7 +62,11 @@ class Broker:
         self.topics = dict(topics)
         self.input = next(iter(topics))
         self.logs: dict[Place, PartitionLog] = {(t, p): PartitionLog() for t, n in topics.items() for p in range(n)}
-        self.group = GroupCoordinator(assignor, topics[self.input])
+        self.group: GroupCoordinator | HeartbeatCoordinator
+        if assignor == "consumer":
+            self.group = HeartbeatCoordinator(topics[self.input], agenda.after, MAX_POLL_S)
+        else:
+            self.group = GroupCoordinator(assignor, topics[self.input])
         self.offsets = GroupOffsets()
         self.transactions = TransactionCoordinator(agenda.clock, self._decided)
         self.owners: dict[str, object] = {}
@@ -95,6 +106,16 @@ class Broker:
             self.logs[self.input, partition].append(entry)
         self._wake_readers()
 
+    def add_partition(self) -> None:
+        """``CreatePartitions`` for the input topic: the group hears of it when a client's metadata are new."""
+        self.logs[self.input, self.topics[self.input]] = PartitionLog()
+        self.topics[self.input] += 1
+        self._agenda.after(self._dice.between(0.0, DISCOVERY_S), self._discover)
+
+    def _discover(self) -> None:
+        self.group.partitions = self.topics[self.input]
+        self.group.shake()
+
     def on_news(self, reader: object, wake: Callable[[], None] | None) -> None:
         """Wakes a reader when the input topic has something new."""
         if wake is None:
@@ -106,7 +127,7 @@ class Broker:
 
     def commit_offsets(self, offsets: Mapping[int, int], metadata: GroupMetadata) -> None:
         """``OffsetCommit``."""
-        self.group.check(metadata, transactional=False)
+        self.group.check(metadata, offsets, transactional=False)
         self.offsets.commit(offsets)
         self.watcher.committed(offsets)
 
@@ -115,7 +136,7 @@ class Broker:
     ) -> None:
         """``TxnOffsetCommit``."""
         self.transactions.verify(name, epoch, OFFSETS)
-        self.group.check(metadata, transactional=True)
+        self.group.check(metadata, offsets, transactional=True)
         self.offsets.commit_of(producer, epoch, offsets)
 
     def committed(self, partition: int) -> int:

@@ -44,6 +44,8 @@ class Consumer(Membership):
         super().__init__(process, broker, agenda, dice, config)
         self._reset = config["auto.offset.reset"]
         self._ended: dict[int, int] = {}  # partition → end that the application was told
+        self.began: dict[int, float] = {}
+        """Partition → when its committed offset was read last, to begin there."""
         self._paused: set[int] = set()
         self._told_broken = False
         self._errors: deque[Message] = deque()
@@ -156,6 +158,7 @@ class Consumer(Membership):
             except Refused:
                 self._agenda.after(0.1, lambda: self._process.background(look))
                 return
+            self.began[partition] = self._agenda.now
             if committed >= 0:
                 self._positions[partition] = committed
             elif self._reset == "earliest":

@@ -7,6 +7,7 @@ again or was given up. With ``range`` each member has let go of everything befor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -14,7 +15,8 @@ from confluent_kafka import KafkaError
 
 from tests.simulation.answers import Refused
 
-Assignor = Literal["range", "cooperative-sticky"]
+Assignor = Literal["range", "cooperative-sticky", "consumer"]
+"""How partitions are shared out; ``consumer`` is the protocol in which the broker does it (KIP-848)."""
 GroupMetadata = tuple[int, str, str | None]
 """Generation, member id, instance id: what fences a zombie."""
 
@@ -50,7 +52,8 @@ class GroupCoordinator:
         self.members: dict[str, Member] = {}
         self.rebalancing = False
         self._assignor = assignor
-        self._partitions = partitions
+        self.partitions = partitions
+        """Of the topic, as far as the members know."""
         self._number = 0
 
     # ── membership ───────────────────────────────────────────────────────────────────────────────
@@ -102,7 +105,7 @@ class GroupCoordinator:
 
     # ── fencing ──────────────────────────────────────────────────────────────────────────────────
 
-    def check(self, metadata: GroupMetadata, *, transactional: bool) -> None:
+    def check(self, metadata: GroupMetadata, partitions: Iterable[int], *, transactional: bool) -> None:
         """Whether this member may commit.
 
         Raises:
@@ -159,28 +162,41 @@ class GroupCoordinator:
         members = list(self.members.values())
         if not members:
             return []
-        each, more = divmod(self._partitions, len(members))
-        quotas = [each + (number < more) for number in range(len(members))]
         if self._assignor == "range":
+            each, more = divmod(self.partitions, len(members))
             shares, begin = [], 0
-            for quota in quotas:
+            for number in range(len(members)):
+                quota = each + (number < more)
                 shares.append(list(range(begin, begin + quota)))
                 begin += quota
             return shares
-        # Of two that say they hold the same partition the newer one is believed; the other is told to give it up.
-        owners: dict[int, int] = {p: number for number, one in enumerate(members) for p in one.owned}
-        held = [[p for p in one.owned if owners[p] == number] for number, one in enumerate(members)]
-        # Those that hold most keep most, so that as little as possible moves.
-        order = sorted(range(len(members)), key=lambda number: -len(held[number]))
-        targets = dict(zip(order, sorted(quotas, reverse=True), strict=True))
-        shares = [held[number][: targets[number]] for number in range(len(members))]
-        taken = {p for share in shares for p in share}
-        for partition in range(self._partitions):
-            if partition in taken:
-                continue
-            number = next(number for number in order if len(shares[number]) < targets[number])
-            if partition in owners:
-                targets[number] -= 1  # kept for it until its owner has let go
-            else:
-                shares[number].append(partition)
-        return [sorted(share) for share in shares]
+        return kept_and_shared([one.owned for one in members], self.partitions, withhold=True)
+
+
+def kept_and_shared(owned: list[list[int]], partitions: int, *, withhold: bool = False) -> list[list[int]]:
+    """Shares partitions out evenly, so that as little as possible moves.
+
+    Args:
+        owned: what each member says it holds.
+        withhold: what moves is given to nobody for now.
+    """
+    if not owned:
+        return []
+    each, more = divmod(partitions, len(owned))
+    quotas = [each + (number < more) for number in range(len(owned))]
+    # Of two that say they hold the same partition the newer one is believed; the other is told to give it up.
+    owners: dict[int, int] = {p: number for number, theirs in enumerate(owned) for p in theirs}
+    held = [[p for p in theirs if owners[p] == number] for number, theirs in enumerate(owned)]
+    order = sorted(range(len(owned)), key=lambda number: -len(held[number]))  # who holds most keeps most
+    targets = dict(zip(order, sorted(quotas, reverse=True), strict=True))
+    shares = [held[number][: targets[number]] for number in range(len(owned))]
+    taken = {p for share in shares for p in share}
+    for partition in range(partitions):
+        if partition in taken:
+            continue
+        number = next(number for number in order if len(shares[number]) < targets[number])
+        if withhold and partition in owners:
+            targets[number] -= 1  # kept for it until its owner has let go
+        else:
+            shares[number].append(partition)
+    return [sorted(share) for share in shares]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from greenlet import greenlet
@@ -25,6 +25,7 @@ from tests.simulation.admin import Admin
 from tests.simulation.agenda import Agenda
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import Consumer
+from tests.simulation.debts import WatchedPublisher
 from tests.simulation.dice import Dice
 from tests.simulation.group import Assignor
 from tests.simulation.outage import Outages, Patience
@@ -69,7 +70,8 @@ class Name:
 @cache
 def consumer_config(assignor: Assignor) -> dict[str, Any]:
     """The properties that the service gives its consumer."""
-    settings = Settings.from_env({"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": assignor})
+    chosen = "KAFKA_GROUP_PROTOCOL" if assignor == "consumer" else "KAFKA_PARTITION_ASSIGNMENT_STRATEGY"
+    settings = Settings.from_env({chosen: assignor})
     return clients.consumer_config(settings, clients.Instance("simulated", stable=False))
 
 
@@ -96,10 +98,11 @@ class SimulatedInstance:
         self.name = name
         self.leaving = False
         self.process = process = Process(name.name, agenda, dice, self._run, lambda error: ended(self, error), hub=hub)
-        config = consumer_config(assignor) | ({"group.instance.id": name.name} if name.stable else {})
+        static = name.stable and assignor != "consumer"
+        config = consumer_config(assignor) | ({"group.instance.id": name.name} if static else {})
         consumer = Consumer(process, broker, agenda, dice, config)
         orphans = None
-        if name.stable and assignor != "range":
+        if static and assignor != "range":
             orphans = Orphans(Admin(process, broker, agenda, dice), "group", broker.input, agenda.clock)
         source = parts.source(cast(clients.AnsweringConsumer, consumer), broker.input, orphans=orphans)
         breaker = parts.breaker(longest_s)  # nothing takes longer here, so that is the fetch's deadline
@@ -112,6 +115,7 @@ class SimulatedInstance:
             outages=outages,
             patience=Patience(breaker, longest_s, oracle.complain),
             terms=source.terms,
+            begun=partial(oracle.begun, consumer.began),
             complain=oracle.complain,
         )
         exactly = parts.publisher == "exactly-once"
@@ -129,7 +133,14 @@ class SimulatedInstance:
                 make, source, stable_name=name.stable, transaction_timeout_s=10.0, clock=agenda.clock
             )
         else:
-            publisher = parts.plain(make, source, largest=LARGEST, clock=agenda.clock)
+            publisher = WatchedPublisher(
+                parts.plain(make, source, largest=LARGEST, clock=agenda.clock),
+                terms=source.terms,
+                committed=oracle.committed_up_to,
+                stops=lambda: process.stops,
+                clock=agenda.clock,
+                complain=oracle.complain,
+            )
         self._loop = parts.loop(
             parts.core(limits),
             source,

@@ -19,7 +19,11 @@ from tests.simulation.answers import Refused
 from tests.simulation.broker import Broker
 from tests.simulation.dice import Dice
 from tests.simulation.group import GroupMetadata
+from tests.simulation.heartbeats import HeartbeatCoordinator
 from tests.simulation.process import Process
+
+BROKERS_HEARTBEAT_S, BROKERS_SESSION_S = 5.0, 45.0
+"""What the consumer protocol has by default (``group.consumer.heartbeat.interval.ms``, ``….session.timeout.ms``)."""
 
 
 class Membership(ABC):
@@ -37,10 +41,11 @@ class Membership(ABC):
         self._broker = broker
         self._agenda = agenda
         self._dice = dice
-        self._eager = config["partition.assignment.strategy"] == "range"
+        self._by_heartbeats = config.get("group.protocol") == "consumer"
+        self._eager = config.get("partition.assignment.strategy") == "range"
         self._instance: str | None = config.get("group.instance.id")
-        self._heartbeat_s = config["heartbeat.interval.ms"] / 1000
-        self._session_s = config["session.timeout.ms"] / 1000
+        self._heartbeat_s = config.get("heartbeat.interval.ms", BROKERS_HEARTBEAT_S * 1000) / 1000
+        self._session_s = config.get("session.timeout.ms", BROKERS_SESSION_S * 1000) / 1000
         self._rebalance_s = config["max.poll.interval.ms"] / 1000
         self._topic = broker.input
         self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
@@ -49,6 +54,8 @@ class Membership(ABC):
         self._generation = -1
         self._positions: dict[int, int | None] = {}  # of what is assigned; null: its committed offset is being asked
         self._joining = False
+        self._in_transit = False  # a heartbeat of the consumer protocol is: one at a time
+        self._answered = True  # whether its answer will get here
         self._joins = 0  # how often it has asked to join
         self._lost = False
         self._serving = False  # a callback runs, and no other is begun
@@ -65,6 +72,8 @@ class Membership(ABC):
     def subscribe(self, topics: list[str], **callbacks: Callable[[Any, list[TopicPartition]], None]) -> None:
         self._callbacks = callbacks
         self._leaving = False
+        if self._by_heartbeats:  # makes its id up itself, and keeps it
+            self._member = f"{self._process.name}-{self._broker.new_producer()}"
         self._broker.on_news(self, self._process.wake)
         self._join_soon()
 
@@ -90,14 +99,13 @@ class Membership(ABC):
 
     def hear(self, code: int | None) -> None:
         """`tests.simulation.group.Client`: at the next heartbeat."""
-        member = self._member
-        self._agenda.after(
-            self._dice.between(0.0, self._heartbeat_s),
-            lambda: self._process.background(partial(self._heard, member, code)),
-        )
+        heard = partial(self._heard_of, self._member, self._generation, code)
+        self._agenda.after(self._dice.between(0.0, self._heartbeat_s), partial(self._process.background, heard))
 
     def joined(self, generation: int, partitions: list[int]) -> None:
         """`tests.simulation.group.Client`: the answers to ``JoinGroup`` and ``SyncGroup``."""
+        if not self._answered:
+            return
         synced = partial(self._synced, self._joins, generation, partitions)
         self._agenda.after(self._dice.short(), lambda: self._process.background(synced))
 
@@ -145,7 +153,9 @@ class Membership(ABC):
         return self._line_until - self._agenda.now
 
     def _join_soon(self) -> None:
-        if not self._joining and not self._closed:
+        if self._in_transit:
+            self._rejoin = True
+        elif not self._joining and not self._closed:
             self._joining = True
             delay = self._in_line(self._dice.between(0.001, 0.05))
             self._agenda.after(delay, lambda: self._process.background(self._join))
@@ -156,10 +166,15 @@ class Membership(ABC):
             return
         self._joins += 1
         owned = [] if self._eager else list(self._positions)
+        group = self._broker.group
         try:
-            self._member = self._broker.group.join(self._member, self._instance, self, owned)
+            if isinstance(group, HeartbeatCoordinator):
+                self._heartbeat(group, owned)
+            else:
+                self._member = group.join(self._member, self._instance, self, owned)
         except Refused as refused:
-            if refused.code == KafkaError.UNKNOWN_MEMBER_ID:
+            self._in_transit = False
+            if refused.code == KafkaError.UNKNOWN_MEMBER_ID and not self._by_heartbeats:
                 # The group has forgotten this member. It joins as a new one, and the application is not told:
                 # under cooperative-sticky it still holds what the old one was given (seen with 2.16).
                 self._member, self._generation = "", -1
@@ -168,12 +183,18 @@ class Membership(ABC):
                 self._heard(self._member, refused.code)
             return
         self._dice.tell(self._process.name, "joins as {}, holding {}", self._member, owned)
+        if self._by_heartbeats:
+            return
         asked = self._broker.group.generation
         self._agenda.after(self._rebalance_s, lambda: self._give_up_waiting(asked))
 
     def _give_up_waiting(self, asked: int) -> None:
         if self._broker.group.generation == asked:
             self._broker.group.give_up_waiting()
+
+    def _heard_of(self, member: str, generation: int, code: int | None) -> None:
+        if code is None or not self._by_heartbeats or generation == self._generation:
+            self._heard(member, code)
 
     def _heard(self, member: str, code: int | None) -> None:
         if self._closed or self._broken or self._leaving or member != self._member:
@@ -192,7 +213,7 @@ class Membership(ABC):
             self._push("error", code)
         else:
             self._dice.tell(self._process.name, "is no member any more")
-            self._member, self._generation = "", -1
+            self._member, self._generation = (self._member, 0) if self._by_heartbeats else ("", -1)
             self._ops.clear()
             self._lost = True
             if not self._serving:
@@ -209,6 +230,9 @@ class Membership(ABC):
     def _synced(self, joins: int, generation: int, partitions: list[int]) -> None:
         if self._closed or self._broken or self._leaving or not self._member:
             return
+        if self._by_heartbeats:
+            self._reconcile(generation, partitions)
+            return
         if self._joining or joins != self._joins:
             return  # with the next rebalance under way already, SyncGroup is answered with REBALANCE_IN_PROGRESS
         self._generation = generation
@@ -221,6 +245,41 @@ class Membership(ABC):
             self._push("revoke", gone)
         if new or not gone:
             self._push("assign", new)
+
+    def _heartbeat(self, group: HeartbeatCoordinator, owned: list[int]) -> None:
+        """Sends one of the consumer protocol, whose answer may be lost: then it comes with its old epoch again."""
+        self._in_transit = True
+        fate = self._dice.fate("heartbeat", 1.0)
+        self._answered = fate is None or fate.kind not in ("lost", "unanswered", "late")
+        if self._answered or (fate is not None and fate.done_s is not None):
+            group.join(self._member, self._instance, self, owned, max(0, self._generation))
+        if not self._answered:
+            again = partial(self._process.background, self._heartbeat_again)
+            self._agenda.after(self._dice.between(0.3, 5.0), again)
+
+    def _heartbeat_again(self) -> None:
+        self._in_transit = False
+        self._join_soon()
+
+    def _reconcile(self, epoch: int, partitions: list[int]) -> None:
+        """What the answer to a heartbeat says it is to have; the next one that it sends says that it is done.
+
+        Without a change nothing is told, not even to a member that gets nothing at first (seen with 2.16).
+        """
+        self._in_transit = False
+        self._generation = epoch
+        if self._ops or self._serving:
+            self._rejoin = True  # a change is under way: the target is asked for again after that
+            return
+        gone = [partition for partition in self._positions if partition not in partitions]
+        new = [partition for partition in partitions if partition not in self._positions]
+        if gone:
+            self._push("revoke", gone)
+        if new:
+            self._push("assign", new)
+        if self._rejoin and not gone:
+            self._rejoin = False
+            self._join_soon()
 
     def _push(self, op: Literal["assign", "revoke", "lost", "error"], value: Any) -> None:
         self._ops.append((op, value))
@@ -251,7 +310,7 @@ class Membership(ABC):
         if member in self._broker.group.members:
             self._dice.tell("broker", "ends the session of {}", member)
             self._broker.group.leave(member)
-            heard = partial(self._heard, member, KafkaError.UNKNOWN_MEMBER_ID)
+            heard = partial(self._heard_of, member, self._generation, KafkaError.UNKNOWN_MEMBER_ID)
             self._agenda.after(0.0, lambda: self._process.background(heard))
 
     def _preempt(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from tests.simulation.group import Assignor
 from tests.simulation.scenarios import Scenario
 
 ANSWER_S = 5.0
@@ -22,8 +23,8 @@ class Stage(Protocol):
     def producer(self, name: str, timeout_s: float) -> Any:
         """A transactional producer: 10 000 bytes a message at most, of which the broker takes 5 000."""
 
-    def consumer(self, instance: str | None) -> Any:
-        """A consumer of the group: ``range``, ``read_committed``."""
+    def consumer(self, instance: str | None, assignor: Assignor = "range") -> Any:
+        """A consumer of the group, ``read_committed``."""
 
     def nobody(self) -> Any:
         """Metadata of a consumer that never joined."""
@@ -47,6 +48,8 @@ class Player:
         self._consumers: dict[str, Any] = {}
         self._assigned: dict[str, list[int] | None] = {}
         self._metadata: dict[str, Any] = {}
+        self._told: dict[str, int] = {}
+        """How often a consumer was told what it is to have."""
 
     def play(self, scenario: Scenario) -> list[tuple[str, str]]:
         """Each step and its answer, in the form of the scenario's own steps."""
@@ -112,12 +115,19 @@ class Player:
 
     def _consume(self, actor: str, words: list[str]) -> object:
         match words:
+            case ["joins", "by", "heartbeats"]:
+                return self._join_by_heartbeats(actor)
             case ["joins", *more]:
                 return self._join(actor, more[-1] if more else None)
             case ["leaves"]:
                 self._consumers.pop(actor).close()
                 del self._assigned[actor]
                 self._settle(lambda: True)
+            case ["polls", "for", seconds]:
+                deadline = self._stage.now() + float(seconds)
+                self._settle(lambda: self._stage.now() >= deadline)
+            case ["told"]:
+                return self._told[actor]
             case ["polls"]:
                 return self._poll_for_error(actor)
             case ["committed"]:
@@ -151,6 +161,29 @@ class Player:
             self._settle(lambda: None not in self._assigned.values())
         # Which ones depends on the member ids, which the broker makes up.
         return f"{len(self._assigned[actor] or ())} of 2"
+
+    def _join_by_heartbeats(self, actor: str) -> str:
+        """Until both partitions are with somebody; a member that gets none is told nothing."""
+        consumer = self._consumers[actor] = self._stage.consumer(None, "consumer")
+        self._assigned[actor] = []
+        self._told[actor] = 0
+
+        def assigned(_: Any, partitions: list[TopicPartition]) -> None:
+            self._told[actor] += 1
+            self._assigned[actor] = [*(self._assigned[actor] or ()), *(one.partition for one in partitions)]
+
+        def gone(_: Any, partitions: list[TopicPartition]) -> None:
+            left = {one.partition for one in partitions}
+            self._assigned[actor] = [one for one in self._assigned[actor] or () if one not in left]
+
+        consumer.subscribe([self._stage.input], on_assign=assigned, on_revoke=gone, on_lost=gone)
+        self._settle(lambda: self._is_shared_out(actor))
+        return f"{len(self._assigned[actor] or ())} of 2"
+
+    def _is_shared_out(self, latest: str) -> bool:
+        counts = [len(one or ()) for one in self._assigned.values()]
+        needed = len(counts) <= 2 and not self._assigned[latest]
+        return sum(counts) == 2 and not needed and self._consumers[latest].consumer_group_metadata() is not None
 
     def _settle(self, until: Callable[[], bool], without: set[str] = frozenset()) -> None:  # type: ignore[assignment]
         deadline = self._stage.now() + PATIENCE_S

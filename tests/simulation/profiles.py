@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from tests.simulation.dice import Kind
 
-Disturbance = Literal["rebalance", "join", "leave", "kill", "twin"]
+Disturbance = Literal["rebalance", "join", "leave", "kill", "twin", "grow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ PROFILES: dict[str, Profile] = {
     "quiet": Profile(),
     "answers": Profile({"lost": 1, "unanswered": 2, "late": 2, "error": 2, "slow": 1}, {}, 6),
     "crashes": Profile({"crash": 3, "slow": 1}, {"kill": 2, "join": 1}, 4, 3),
-    "rebalances": Profile({"slow": 1}, {"rebalance": 3, "join": 2, "leave": 2}, 3, 6),
+    "rebalances": Profile({"slow": 1}, {"rebalance": 3, "join": 2, "leave": 2, "grow": 1}, 3, 6),
     "zombies": Profile({"stop": 3, "late": 1}, {"join": 1, "leave": 1, "twin": 2}, 3, 3),
     "outages": Profile(
         {"late": 1, "error": 1, "slow": 1, "crash": 1, "stop": 1},
@@ -38,7 +38,7 @@ PROFILES: dict[str, Profile] = {
     ),
     "everything": Profile(
         {"lost": 1, "unanswered": 2, "late": 2, "error": 2, "slow": 1, "crash": 2, "stop": 1.5},
-        {"rebalance": 2, "join": 1, "leave": 1, "kill": 1, "twin": 1},
+        {"rebalance": 2, "join": 1, "leave": 1, "kill": 1, "twin": 1, "grow": 0.5},
         7,
         5,
     ),

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.simulation.group import Assignor
+
 Step = tuple[str, str]
 
 
@@ -22,10 +24,108 @@ class Scenario:
 
     name: str
     steps: tuple[Step, ...]
+    assignor: Assignor = "range"
 
 
 START: tuple[Step, ...] = (("p1 init as T", "ok"), ("c1 joins", "2 of 2"), ("m1 is the metadata of c1", "ok"))
 """A producer, a consumer that has both partitions, and its metadata."""
+
+START_BY_HEARTBEATS: tuple[Step, ...] = (
+    ("p1 init as T", "ok"),
+    ("c1 joins by heartbeats", "2 of 2"),
+    ("m1 is the metadata of c1", "ok"),
+)
+"""The same in the consumer protocol (KIP-848)."""
+
+BY_HEARTBEATS: tuple[Scenario, ...] = (
+    Scenario(
+        "by heartbeats: records and offsets of a committed transaction are there together",
+        (
+            *START_BY_HEARTBEATS,
+            ("p1 begin", "ok"),
+            ("p1 produce a", "ok"),
+            ("p1 offsets 2 by m1", "ok"),
+            ("p1 commit", "ok"),
+            ("read 1", "a"),
+            ("c1 committed", "2"),
+        ),
+        "consumer",
+    ),
+    Scenario(
+        "by heartbeats: offsets of a partition that was kept are taken with an older epoch too",
+        (
+            *START_BY_HEARTBEATS,
+            ("c2 joins by heartbeats", "1 of 2"),
+            ("p1 begin", "ok"),
+            ("p1 produce a", "ok"),
+            ("p1 offsets 1 by m1", "ok"),
+            ("p1 commit", "ok"),
+            ("read 1", "a"),
+            ("c2 committed", "1"),
+        ),
+        "consumer",
+    ),
+    Scenario(
+        "by heartbeats: the offsets of a member that has left are refused while others are there",
+        (
+            *START_BY_HEARTBEATS,
+            ("c2 joins by heartbeats", "1 of 2"),
+            ("c1 leaves", "ok"),
+            ("p1 begin", "ok"),
+            ("p1 offsets 1 by m1", "abortable UNKNOWN_MEMBER_ID"),
+            ("p1 abort", "ok"),
+            ("c2 committed", "-1"),
+        ),
+        "consumer",
+    ),
+    Scenario(
+        "by heartbeats: the offsets of a member that has left are refused although the group is empty",
+        (
+            *START_BY_HEARTBEATS,
+            ("c1 leaves", "ok"),
+            ("p1 begin", "ok"),
+            ("p1 offsets 1 by m1", "abortable UNKNOWN_MEMBER_ID"),
+            ("p1 abort", "ok"),
+        ),
+        "consumer",
+    ),
+    Scenario(
+        "by heartbeats: the metadata of nobody is not fenced",
+        (
+            *START_BY_HEARTBEATS,
+            ("m2 is the metadata of nobody", "ok"),
+            ("p1 begin", "ok"),
+            ("p1 offsets 7 by m2", "ok"),
+            ("p1 commit", "ok"),
+            ("c1 committed", "7"),
+        ),
+        "consumer",
+    ),
+    Scenario(
+        "by heartbeats: outside of a transaction nobody commits into a group that has members",
+        (
+            ("c1 joins by heartbeats", "2 of 2"),
+            ("c2 commits 3", "plain UNKNOWN_MEMBER_ID"),
+            ("c1 commits 2", "ok"),
+            ("c1 committed", "2"),
+        ),
+        "consumer",
+    ),
+    Scenario(
+        "by heartbeats: a member that gets nothing is told nothing",
+        (
+            ("c1 joins by heartbeats", "2 of 2"),
+            ("c2 joins by heartbeats", "1 of 2"),
+            ("c3 joins by heartbeats", "0 of 2"),
+            ("c3 polls for 7", "ok"),
+            ("c3 told", "0"),
+            ("c1 leaves", "ok"),
+            ("c3 polls for 7", "ok"),
+            ("c3 told", "1"),
+        ),
+        "consumer",
+    ),
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
@@ -256,4 +356,5 @@ SCENARIOS: tuple[Scenario, ...] = (
             ("read 0", ""),
         ),
     ),
+    *BY_HEARTBEATS,
 )

@@ -16,6 +16,7 @@ from tests.simulation import consumer, producer
 from tests.simulation.agenda import Agenda
 from tests.simulation.broker import Broker
 from tests.simulation.dice import Dice
+from tests.simulation.group import Assignor
 from tests.simulation.instance import consumer_config
 from tests.simulation.player import Player
 from tests.simulation.process import Process
@@ -51,18 +52,17 @@ class KafkaStage:
             }
         )
 
-    def consumer(self, instance: str | None) -> Any:
+    def consumer(self, instance: str | None, assignor: Assignor = "range") -> Any:
         static = {"group.instance.id": f"{instance}-{self._mark}"} if instance else {}
+        classic = {"partition.assignment.strategy": "range", "session.timeout.ms": 6000, "heartbeat.interval.ms": 200}
         return Consumer(
             self._servers
             | static
+            | ({"group.protocol": "consumer"} if assignor == "consumer" else classic)
             | {
                 "group.id": f"group-{self._mark}",
-                "partition.assignment.strategy": "range",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
-                "session.timeout.ms": 6000,
-                "heartbeat.interval.ms": 200,
                 "log_level": 0,
             }
         )
@@ -99,10 +99,10 @@ class ModelStage:
 
     input, output = "in", "out"
 
-    def __init__(self) -> None:
+    def __init__(self, assignor: Assignor) -> None:
         self._agenda = Agenda()
         self._dice = Dice(0, PROFILES["quiet"], self._agenda.clock)
-        self._broker = Broker(self._agenda, self._dice, {"in": 2, "out": 1}, "range")
+        self._broker = Broker(self._agenda, self._dice, {"in": 2, "out": 1}, assignor)
         self._process: Process | None = None
 
     def run(self, scenario: Scenario) -> list[tuple[str, str]]:
@@ -130,8 +130,8 @@ class ModelStage:
             broker_largest=BROKER_LARGEST,
         )  # fmt: skip
 
-    def consumer(self, instance: str | None) -> Any:
-        config = consumer_config("range") | ({"group.instance.id": instance} if instance else {})
+    def consumer(self, instance: str | None, assignor: Assignor = "range") -> Any:
+        config = consumer_config(assignor) | ({"group.instance.id": instance} if instance else {})
         return consumer.Consumer(self._own, self._broker, self._agenda, self._dice, config)
 
     def nobody(self) -> Any:
@@ -159,7 +159,7 @@ def _named(scenario: Scenario) -> str:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=_named)
 def test_the_model_answers_as_it_was_recorded(scenario: Scenario) -> None:
-    assert list(scenario.steps) == ModelStage().run(scenario)
+    assert list(scenario.steps) == ModelStage(scenario.assignor).run(scenario)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=_named)

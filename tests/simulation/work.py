@@ -41,6 +41,7 @@ class SimulatedWork:
         threads: how much of it is under way at the same time; the rest waits its turn. What is under way
             cannot be cancelled.
         terms: see `consumer.stream.source.Source.terms`.
+        begun: told of each event that is begun.
         complain: told if the outcome of an earlier assignment is published.
     """
 
@@ -55,6 +56,7 @@ class SimulatedWork:
         outages: Outages,
         patience: Patience,
         terms: Callable[[], Mapping[int, int]],
+        begun: Callable[[int, int], None],
         complain: Callable[[str], None],
     ) -> None:
         self._process = process
@@ -65,6 +67,7 @@ class SimulatedWork:
         self._outages = outages
         self._patience = patience
         self._terms = terms
+        self._begun = begun
         self._complain = complain
         self._attempts: list[Attempt] = []
         self._waiting: deque[tuple[Future[Outcome], Record, int]] = deque()
@@ -73,6 +76,7 @@ class SimulatedWork:
     def submit(self, record: Record) -> Future[Outcome]:
         future: Future[Outcome] = Future()
         number = len(self._attempts)
+        self._begun(record.partition, record.offset)
         self._attempts.append(Attempt(record.partition, self._terms().get(record.partition)))
         if record.value == b"unreadable":
             future.set_result(self._outcome(record, number))

@@ -78,9 +78,9 @@ class World:
         self._agenda = Agenda()
         self._dice = dice = Dice(seed, self._profile, self._agenda.clock, traced=traced)
         dice.script.update(script or {})
-        self._oracle = Oracle(delivery)
+        self._oracle = Oracle(delivery, self._agenda.clock)
         self._partitions = dice.choose((1, 2, 2, 3, 4))
-        self._assignor: Assignor = dice.choose(("cooperative-sticky", "cooperative-sticky", "range"))
+        self._assignor: Assignor = dice.choose(("cooperative-sticky", "cooperative-sticky", "range", "consumer"))
         self._stable = dice.chance(0.5)
         self._longest_s = dice.choose((0.05, 0.5, 3.0))
         self._threads = dice.choose((1, 4, 64))
@@ -114,7 +114,6 @@ class World:
             self._oracle.violations.append(f"not fenced: several processes are left under the name {name}")
         for one in self._instances:
             one.process.kill()
-        self._oracle.excuses += self._dice.fell
         violations = self._oracle.judge(self._broker)
         return History(
             self._seed, violations, len(self._oracle.events), self._agenda.now - 1000, self._dice.trace or []
@@ -130,12 +129,13 @@ class World:
             self._unpublished += 1
             self._agenda.after(dice.between(0.0, spread_s), self._publish_event)
 
-    def _publish_event(self) -> None:
+    def _publish_event(self, partition: int | None = None) -> None:
         dice = self._dice
         self._unpublished -= 1
         number = int(dice.random.random() * 5)
         key = b"key-%d" % number if number else None
-        partition = (number if number else int(dice.random.random() * 8)) % self._partitions
+        if partition is None:
+            partition = (number if number else int(dice.random.random() * 8)) % self._partitions
         odd = ODD if self._parts.publisher == "exactly-once" else ODD[:-1]
         value = b"good" if dice.chance(0.7) else dice.choose(odd)
         if dice.chance(0.1):  # a marker or an aborted record: offsets that no reader sees
@@ -174,7 +174,6 @@ class World:
     def _ended(self, instance: SimulatedInstance, error: BaseException | None) -> None:
         """What an orchestrator does: it starts again what ended by itself."""
         self._dice.tell("world", "{} ended: {!r}", instance.name.name, error)
-        self._oracle.excuses += 1
         if error is not None and not isinstance(error, FatalError | BrokerError | Killed):
             self._oracle.violations.append(f"broke: {error!r}")
             self._over = True
@@ -204,7 +203,6 @@ class World:
 
     def _disturb(self, kind: Disturbance) -> None:
         self._disturbances -= 1
-        self._oracle.excuses += 1
         alive = [one for one in self._instances if one.alive]
         self._dice.tell("world", "disturbance: {}", kind)
         match kind:
@@ -220,6 +218,12 @@ class World:
                 one.leave()
                 if self._dice.chance(0.5):
                     self._restart(one.name)
+            case "grow":
+                self._partitions += 1
+                self._broker.add_partition()
+                for _ in range(self._dice.choose((0, 1, 3))):  # more may come by their keys
+                    self._unpublished += 1
+                    self._publish_event(self._partitions - 1)
             case "kill" if alive:
                 one = self._dice.choose(alive)
                 one.process.kill()
@@ -244,7 +248,9 @@ class World:
         self._agenda.after(LOOK_EVERY_S, self._look)
 
     def _twins(self) -> list[str]:
-        """The names that several processes have."""
+        """The names that several processes have, where the group would have fenced the older one."""
+        if self._assignor == "consumer":  # there the older ends when it publishes next: it may have nothing to
+            return []
         names = Counter(one.name.name for one in self._instances if not one.process.dead)
         return [name for name, count in names.items() if count > 1]
 
