@@ -36,6 +36,8 @@ class ImageRequest(PreparedRequest):
         self.headers = CaseInsensitiveDict(headers)
         self.target = target
         self.deadline = deadline
+        self.machine: str | None = None
+        """Who was reached; null as long as nobody was."""
 
 
 class ImageResponse(Response):
@@ -86,6 +88,7 @@ class GuardedAdapter(BaseAdapter):
         except FetchError as error:
             error.reached = False
             raise
+        request.machine = connection.machine
         try:
             head = _ask(connection, request)
             body = self._body(connection, head)

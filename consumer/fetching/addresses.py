@@ -148,6 +148,15 @@ def carried(address: IPv6Address) -> Iterator[IPv4Address]:
         yield IPv4Address(low ^ 0xFFFFFFFF)  # the client, inverted (RFC 4380)
 
 
+def machine_at(address: Address) -> str:
+    """Whose an address is, as far as it tells: IPv4 is one's own, also where IPv6 carries it, and so is a /64."""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if any(address in net for net in _CARRIERS):
+        return str(next(carried(address)))
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
 def _is_public(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in net for net in _NOT_PUBLIC_V4)

@@ -28,12 +28,13 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What a URL led to: the body as it came, how many attempts it took, how long since the first began, and
-    how much of the deadline is left for what is done with it."""
+    how much of the deadline is left for what is done with it. ``machine`` is who sent it, whatever its name."""
 
     body: bytes
     attempts: int
     took_s: float
     left_s: float
+    machine: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class Errand:
         """Where the next exchange goes."""
         self.pause_s = 0.0
         """How long to wait before it."""
+        self.machine: str | None = None
+        """Who the last exchange reached; null if nobody."""
 
     def begin(self, at: float) -> None:
         """Starts its clock, at a time that may have passed already; the first call counts."""
@@ -98,16 +101,19 @@ class Errand:
         if not self._seen:
             self._attempts += 1
             self._seen = {self.target}
-        self.pause_s = 0.0
+        self.pause_s, self.machine = 0.0, None
         request = ImageRequest(self.target, self._deadline, self._rules.headers)
-        # Each hop is judged like the first, and nothing is carried along.
-        response = self._rules.session.send(request, allow_redirects=False, proxies={})
+        try:
+            # Each hop is judged like the first, and nothing is carried along.
+            response = self._rules.session.send(request, allow_redirects=False, proxies={})
+        finally:
+            self.machine = request.machine
         if response.status_code in _REDIRECTS:
             self.target = self._next(response)
             return None
         if response.status_code != 200:
             raise HttpStatus(response.status_code, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
-        return Fetched(response.content, self._attempts, self._deadline.spent(), self._deadline.left())
+        return Fetched(response.content, self._attempts, self._deadline.spent(), self._deadline.left(), self.machine)
 
     def again(self, error: FetchError) -> bool:
         """Whether another attempt follows this failure, after ``pause_s``; if not, it is the errand's."""

@@ -19,8 +19,9 @@ from consumer.fetching.addresses import AddressPolicy
 from consumer.fetching.connections import Connections
 from consumer.fetching.errand import Errand, Fetched, Rules
 from consumer.fetching.guard import Connection, Guard
-from consumer.fetching.lines import Lines, Ticket
+from consumer.fetching.lines import Lines
 from consumer.fetching.own import OwnEndpoints
+from consumer.fetching.queues import Ticket
 from consumer.fetching.resolver import Resolve, Resolver, system_resolve
 from consumer.fetching.retry import Retries
 from consumer.fetching.urls import UrlPolicy
@@ -116,7 +117,7 @@ class Fetcher:
         Returns:
             A future of the image, or of the `FetchError` that it failed with, whose ``attempts`` says how
             often it was tried. Until its first exchange begins it can be cancelled. Its callbacks run on
-            the thread that fetched it, which takes nothing else meanwhile.
+            the thread that fetched it, which takes nothing else meanwhile: that thread still counts as its host's.
         """
         future: Future[Fetched] = Future()
         try:
@@ -184,6 +185,13 @@ class Fetcher:
             return None
 
     def _exchange(self, ticket: Ticket[_Job]) -> None:
+        try:
+            self._ask(ticket)
+        finally:
+            with self._lock:
+                self._give_back(ticket)
+
+    def _ask(self, ticket: Ticket[_Job]) -> None:
         job, error, fetched, bug = ticket.job, None, None, None
         assert ticket.begun is not None
         job.errand.begin(ticket.begun)
@@ -199,19 +207,19 @@ class Fetcher:
         with self._lock:
             now = self._clock()
             if bug is None:
-                self._lines.answered(ticket, now, error)
-            else:
-                self._lines.given_back(ticket, now)
+                self._lines.answered(ticket, now, error, job.errand.machine)
             if self._closed and not over:
                 over, error = True, error or _stopping()
+            if over and error is not None and error.retriable and not error.reached:
+                others = self._lines.shared(ticket, now)
+            if fetched is None:
+                self._give_back(ticket)
             if not over:
                 self._join(ticket)
-            elif error is not None and error.retriable and not error.reached:
-                others = self._lines.shared(ticket, now)
             self._rouse()
             self._tell_time()
         if fetched is not None:
-            job.future.set_result(fetched)
+            job.future.set_result(fetched)  # and what is done with it, before the host may have this thread's place
         elif over and error is not None:
             job.future.set_exception(error)
             for other in others:
@@ -245,6 +253,10 @@ class Fetcher:
         self._mistakes.log(logging.ERROR, type(bug).__name__, "a mistake of ours, while fetching", exc_info=bug)
 
     # ── under the lock ───────────────────────────────────────────────────────────────────────────
+
+    def _give_back(self, ticket: Ticket[_Job]) -> None:
+        self._lines.given_back(ticket, self._clock())
+        self._rouse()
 
     def _join(self, ticket: Ticket[_Job]) -> None:
         now = self._clock()

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, ip_address
 from urllib3.util import wait_for_read
 
 from consumer.errors import ConnectFailed, TlsFailed, UrlBlocked
-from consumer.fetching.addresses import Address, AddressPolicy
+from consumer.fetching.addresses import Address, AddressPolicy, machine_at
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.http1 import AnswerReader, Head
 from consumer.fetching.own import OwnEndpoints
@@ -36,20 +36,20 @@ class Guard:
         self._resolver = resolver
         self._tls = tls
 
-    def connect(self, target: Target, deadline: Deadline) -> BoundedSocket:
-        """A connected socket, TLS included.
+    def connect(self, target: Target, deadline: Deadline) -> tuple[BoundedSocket, Address]:
+        """A connected socket, TLS included, and the address that it is connected to.
 
         Raises:
             UrlBlocked: one of the host's addresses may not be connected to; one is enough, for who
                 mixes public and private addresses under a name is up to something.
             DnsFailed, ConnectFailed, TlsFailed, FetchTimeout: as their names say.
         """
-        plain = _connect(self._judged(target, deadline), target.port, deadline)
+        plain, address = _connect(self._judged(target, deadline), target.port, deadline)
         if target.scheme == "http":
-            return plain
+            return plain, address
         try:
             plain.settimeout(deadline.remaining())  # of the handshake as a whole, OpenSSL's reads included
-            return self._tls.wrap_socket(plain, server_hostname=target.host)  # type: ignore[return-value]
+            return self._tls.wrap_socket(plain, server_hostname=target.host), address  # type: ignore[return-value]
         except TimeoutError:
             raise deadline.passed() from None
         except ssl.SSLCertVerificationError as error:
@@ -75,7 +75,7 @@ class Guard:
         return addresses[:MOST_ADDRESSES]
 
 
-def _connect(addresses: Sequence[Address], port: int, deadline: Deadline) -> BoundedSocket:
+def _connect(addresses: Sequence[Address], port: int, deadline: Deadline) -> tuple[BoundedSocket, Address]:
     """Tries each address in turn; each gets its part of the time that is left, the last one all of it."""
     for left in range(len(addresses), 0, -1):
         address = addresses[-left]
@@ -96,7 +96,7 @@ def _connect(addresses: Sequence[Address], port: int, deadline: Deadline) -> Bou
             if isinstance(error, TimeoutError):
                 deadline.remaining()  # raises; only ETIMEDOUT of the kernel's own comes sooner
             raise ConnectFailed("no connection to the host could be made") from error
-        return made
+        return made, address
     raise AssertionError("a host has at least one address")
 
 
@@ -117,12 +117,15 @@ class Connection:
         """Requests that were answered on it."""
         self.reusable = False
         """Whether it may take another request now: the last answer was read to its end."""
+        self.machine: str | None = None
+        """Who it leads to; null if it is not connected."""
 
     def open(self, deadline: Deadline) -> None:
         """Connects if it is not connected. Raises what `Guard.connect` does."""
         self.reusable = False
         if self._sock is None:
-            self._sock = self._guard.connect(self._target, deadline)
+            self._sock, address = self._guard.connect(self._target, deadline)
+            self.machine = machine_at(address)
             self._reader = AnswerReader(self._sock)
         self._sock.bound(deadline)
 

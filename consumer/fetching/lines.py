@@ -6,9 +6,10 @@ no thread. So a host that does not answer holds as many threads as it is let, an
 No thread and no clock in here: the time is passed in.
 
 **Fair.** Hosts take turns, each with at most ``per_host`` exchanges at a time, and with one while it is
-ailing (see `Standing`). Hosts that have not answered well yet, or no longer do, share three quarters of the
-threads, however many such hosts there are: a topic full of names that lead nowhere leaves the last quarter
-to hosts that answer.
+ailing (see `Standing`). What is done with an image on the thread that fetched it, decoding above all, counts as well:
+a host holds twice as many threads at most, so that one of large images does not take them all. Three quarters of the
+threads are the most that certain hosts hold together: those that are not known to answer quickly, however many such
+hosts there are (a topic full of names that lead nowhere), and those of one machine, however many names it has.
 
 **In time.** The clock of a fetch starts with its first turn: a burst for one healthy host waits, and times
 out no sooner for it. In the line of a host without trust it has run since the event came, so that such a
@@ -25,71 +26,22 @@ import heapq
 import itertools
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Hashable
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic
+from weakref import WeakValueDictionary
 
 from consumer.errors import FetchError
+from consumer.fetching.queues import Host, Machine, T, Ticket
 from consumer.fetching.standing import Standing
 from consumer.fetching.urls import Origin
 
-T = TypeVar("T")
+HELD_FOR_EACH = 2
+"""Threads that a host may hold, in exchanges that it may have at a time: while images are decoded as fast as they
+come, there is hardly one more than exchanges."""
 
 MOST_REMEMBERED = 4096
 """Hosts whose standing is kept while nobody wants them, about 1 kB each; the longest forgotten go first."""
-
-
-@dataclass(slots=True, eq=False)
-class Ticket(Generic[T]):
-    """One fetch in the lines. Times are monotonic seconds. ``urgent`` ones have lines and threads of their own."""
-
-    job: T
-    arrived: float
-    urgent: bool = False
-    begun: float | None = None
-    """When its clock started; null before its first turn."""
-    since: float = 0.0
-    """When it came into the line, or began the exchange that it is in."""
-    doubted: bool = False
-    """Whether it is on one of the threads that hosts without trust share."""
-    host: _Host[T] | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Line(Generic[T]):
-    """Who waits for one host. Who has begun goes first: what they hold up has waited longest."""
-
-    begun: OrderedDict[Ticket[T], None] = field(default_factory=OrderedDict)
-    fresh: OrderedDict[Ticket[T], None] = field(default_factory=OrderedDict)
-    listed: deque[_Host[T]] | None = None
-    """Where its host waits for a thread of this kind."""
-
-    def __len__(self) -> int:
-        return len(self.begun) + len(self.fresh)
-
-    def part_of(self, ticket: Ticket[T]) -> OrderedDict[Ticket[T], None]:
-        return self.fresh if ticket.begun is None else self.begun
-
-
-@dataclass(slots=True, eq=False)
-class _Host(Generic[T]):
-    origin: Origin
-    standing: Standing
-    ordinary: _Line[T] = field(default_factory=_Line)
-    urgent: _Line[T] = field(default_factory=_Line)
-    running: int = 0
-    over_at: float = math.inf
-    """When somebody in line may have waited long enough."""
-
-    def line(self, *, urgent: bool) -> _Line[T]:
-        return self.urgent if urgent else self.ordinary
-
-    def __iter__(self) -> Iterator[Ticket[T]]:
-        """Everybody in its lines."""
-        for line in (self.ordinary, self.urgent):
-            yield from line.begun
-            yield from line.fresh
 
 
 class _Timer(Enum):
@@ -111,17 +63,18 @@ class Lines(Generic[T]):
     def __init__(self, per_host: int, threads: int, urgent_threads: int, deadline_s: float) -> None:
         self._per_host = per_host
         self._deadline_s = deadline_s
-        self._most_doubted = {False: max(1, threads * 3 // 4), True: max(1, urgent_threads * 3 // 4)}
+        self._three_quarters = {False: max(1, threads * 3 // 4), True: max(1, urgent_threads * 3 // 4)}
         self._doubted = {False: 0, True: 0}
-        self._trusted_first = {False: True, True: True}
-        # Hosts with a line that may have a turn, by the kind of thread and by whether they are trusted.
-        self._ready: dict[tuple[bool, bool], deque[_Host[T]]] = {
-            (urgent, trusted): deque() for urgent in (False, True) for trusted in (False, True)
+        self._quick_first = {False: True, True: True}
+        # Hosts with a line that may have a turn, by the kind of thread and by whether they are known to be quick.
+        self._ready: dict[tuple[bool, bool], deque[Host[T]]] = {
+            (urgent, quick): deque() for urgent in (False, True) for quick in (False, True)
         }
-        self._hosts: dict[Origin, _Host[T]] = {}
+        self._hosts: dict[Origin, Host[T]] = {}
         self._unwanted: OrderedDict[Origin, None] = OrderedDict()
+        self._machines: WeakValueDictionary[Hashable, Machine[T]] = WeakValueDictionary()  # those of known hosts
         self._asleep: dict[Ticket[T], Origin] = {}
-        self._timers: list[tuple[float, int, _Timer, Ticket[T] | _Host[T]]] = []
+        self._timers: list[tuple[float, int, _Timer, Ticket[T] | Host[T]]] = []
         self._count = itertools.count()
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────
@@ -134,9 +87,9 @@ class Lines(Generic[T]):
             return
         host = self._hosts.get(origin)
         if host is None:
-            host = self._hosts[origin] = _Host(origin, Standing(self._deadline_s))
+            host = self._hosts[origin] = Host(origin, Standing(self._deadline_s))
         self._unwanted.pop(origin, None)
-        ticket.host, ticket.since = host, now
+        ticket.since = now
         host.line(urgent=ticket.urgent).part_of(ticket)[ticket] = None
         self._watch(host, ticket)
         self._list(host, now)
@@ -154,38 +107,60 @@ class Lines(Generic[T]):
         if ticket.begun is None:
             ticket.begun = now if host.standing.trusted else ticket.arrived
         ticket.since = now
-        ticket.doubted = not host.standing.trusted
+        ticket.doubted = not host.standing.quick
         self._doubted[urgent] += ticket.doubted
+        ticket.host, ticket.asking = host, True
         host.running += 1
+        host.held[urgent] += 1
+        self._count_on(host.machine, ticket, now)
         self._list(host, now)
         return ticket
 
-    def answered(self, ticket: Ticket[T], now: float, error: FetchError | None) -> None:
-        """Its exchange is over, with this error or well."""
-        host = self._of(ticket)
+    def answered(self, ticket: Ticket[T], now: float, error: FetchError | None, machine: Hashable = None) -> None:
+        """Its exchange is over, with this error or well; its thread is still held.
+
+        Args:
+            ticket: whose exchange.
+            now: monotonic seconds.
+            error: how it ended, null if well.
+            machine: who was reached; null if nobody was.
+        """
+        host = ticket.host
+        assert host is not None
         standing = host.standing
-        before = standing.trusted, standing.ailing
+        before = standing.quick, standing.trusted, standing.ailing
         standing.note(now, now - ticket.since, error)
         if standing.resume_at > now:
             self._at(standing.resume_at, _Timer.RESTED, host)
-        if before != (standing.trusted, standing.ailing):
+        if before != (standing.quick, standing.trusted, standing.ailing):
             for line in (host.ordinary, host.urgent):
                 line.listed = None  # it belongs to another list now
                 if line.fresh:
                     self._watch(host, next(iter(line.fresh)))
-        self.given_back(ticket, now)
+        if machine is not None:
+            host.machine = self._machines.setdefault(machine, Machine())
+            self._count_on(host.machine, ticket, now)
+        ticket.asking = False
+        host.running -= 1
+        self._list(host, now)
 
     def given_back(self, ticket: Ticket[T], now: float) -> None:
-        """Its turn is over; alone, it is one that was not used."""
-        host = self._of(ticket)
-        host.running -= 1
+        """Its thread is free; if it has not `answered`, the turn was not used. May be called again, for nothing."""
+        host = ticket.host
+        if host is None:
+            return
+        ticket.host = None
+        host.running -= ticket.asking
+        host.held[ticket.urgent] -= 1
         self._doubted[ticket.urgent] -= ticket.doubted
-        ticket.doubted = False
+        ticket.asking = ticket.doubted = False
+        self._count_on(None, ticket, now)
         self._list(host, now)
 
     def shared(self, ticket: Ticket[T], now: float) -> list[Ticket[T]]:
         """This fetch failed for good, without reaching its host: who fails with it, and is in no line any more."""
-        host = self._of(ticket)
+        host = ticket.host
+        assert host is not None
         if not host.standing.down:
             return []
         return self._out(host, [one for one in host if one.since <= ticket.since], now)
@@ -217,6 +192,7 @@ class Lines(Generic[T]):
         gone = [*self._asleep, *(one for host in self._hosts.values() for one in host)]
         self._hosts.clear()
         self._unwanted.clear()
+        self._machines.clear()
         self._asleep.clear()
         self._timers.clear()
         for ready in self._ready.values():
@@ -227,8 +203,7 @@ class Lines(Generic[T]):
 
     def ready(self, *, urgent: bool) -> bool:
         """Whether a thread of this kind may find something to take."""
-        free = self._doubted[urgent] < self._most_doubted[urgent]
-        return bool(self._ready[urgent, True] or (free and self._ready[urgent, False]))
+        return bool(self._ready[urgent, True] or (self._may_doubt(urgent) and self._ready[urgent, False]))
 
     def due(self, now: float) -> float:
         """Seconds until `wake` has something to do; infinite if it has not."""
@@ -236,66 +211,97 @@ class Lines(Generic[T]):
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    def _next(self, now: float, urgent: bool) -> _Host[T] | None:
-        first = self._trusted_first[urgent]
-        for trusted in (first, not first):
-            if not trusted and self._doubted[urgent] >= self._most_doubted[urgent]:
+    def _next(self, now: float, urgent: bool) -> Host[T] | None:
+        while self.ready(urgent=urgent):
+            quick = self._quick_first[urgent]
+            if not self._ready[urgent, quick] or not (quick or self._may_doubt(urgent)):
+                quick = not quick
+            ready = self._ready[urgent, quick]
+            host = ready.popleft()
+            line = host.line(urgent=urgent)
+            if line.listed is not ready:
                 continue
-            ready = self._ready[urgent, trusted]
-            while ready:
-                host = ready.popleft()
-                line = host.line(urgent=urgent)
-                if line.listed is not ready:
-                    continue
-                line.listed = None
-                if self._may(host, now, urgent):
-                    self._trusted_first[urgent] = not trusted
-                    return host
+            line.listed = None
+            if not self._may(host, now, urgent):
+                self._let_in(host.machine, now, urgent)  # the turn that it had in view is another's
+            elif not self._has_room(host.machine, urgent):
+                self._list(host, now)
+            else:
+                self._quick_first[urgent] = not quick
+                return host
         return None
 
-    def _may(self, host: _Host[T], now: float, urgent: bool) -> bool:
+    def _may_doubt(self, urgent: bool) -> bool:
+        return self._doubted[urgent] < self._three_quarters[urgent]
+
+    def _may(self, host: Host[T], now: float, urgent: bool) -> bool:
         """Whether a line may have a turn. The last place of a host is kept for urgent ones that wait for it."""
         width = 1 if host.standing.ailing else self._per_host
         if not urgent and host.urgent:
             width -= 1
-        return bool(host.line(urgent=urgent)) and host.running < width and now >= host.standing.resume_at
+        return (
+            bool(host.line(urgent=urgent))
+            and host.running < width
+            and host.held[urgent] < HELD_FOR_EACH * self._per_host
+            and now >= host.standing.resume_at
+        )
 
-    def _list(self, host: _Host[T], now: float) -> None:
+    def _has_room(self, machine: Machine[T] | None, urgent: bool) -> bool:
+        return machine is None or machine.held[urgent] < self._three_quarters[urgent]
+
+    def _count_on(self, machine: Machine[T] | None, ticket: Ticket[T], now: float) -> None:
+        """Counts its thread as held by this machine, and no longer by another."""
+        before, ticket.machine = ticket.machine, machine
+        if machine is not None:
+            machine.held[ticket.urgent] += 1
+        if before is not None:
+            before.held[ticket.urgent] -= 1
+            self._let_in(before, now, ticket.urgent)
+
+    def _let_in(self, machine: Machine[T] | None, now: float, urgent: bool) -> None:
+        """Lists the next of a machine's hosts that could have a turn, if one of its threads is free."""
+        while machine is not None and machine.waiting[urgent] and self._has_room(machine, urgent):
+            host, _ = machine.waiting[urgent].popitem(last=False)
+            if host.line(urgent=urgent).listed is None and self._hosts.get(host.origin) is host:
+                self._list(host, now)
+                if host.line(urgent=urgent).listed is not None:
+                    return
+
+    def _list(self, host: Host[T], now: float) -> None:
         """Puts the host where threads look for it, or where it may be forgotten."""
         for urgent in (False, True):
             line = host.line(urgent=urgent)
             if line.listed is None and self._may(host, now, urgent):
-                line.listed = self._ready[urgent, host.standing.trusted]
-                line.listed.append(host)
-        if not host.running and not host.ordinary and not host.urgent:
+                if self._has_room(host.machine, urgent):
+                    line.listed = self._ready[urgent, host.standing.quick]
+                    line.listed.append(host)
+                elif host.machine is not None:
+                    host.machine.waiting[urgent][host] = None
+        if not any(host.held.values()) and not host.ordinary and not host.urgent:
             self._unwanted[host.origin] = None
             self._unwanted.move_to_end(host.origin)
             if len(self._unwanted) > MOST_REMEMBERED:
                 longest, _ = self._unwanted.popitem(last=False)
                 del self._hosts[longest]
 
-    def _over_at(self, host: _Host[T], ticket: Ticket[T]) -> float:
+    def _over_at(self, host: Host[T], ticket: Ticket[T]) -> float:
         """When it has waited long enough, as things stand."""
         if ticket.begun is not None:
             return ticket.begun + self._deadline_s
         return math.inf if host.standing.trusted else ticket.arrived + self._deadline_s
 
-    def _watch(self, host: _Host[T], ticket: Ticket[T]) -> None:
+    def _watch(self, host: Host[T], ticket: Ticket[T]) -> None:
         """One timer for each host: it holds on to no ticket, and thus to no image, that is long gone."""
         when = self._over_at(host, ticket)
         if when < host.over_at:
             host.over_at = when
             self._at(when, _Timer.OVER, host)
 
-    def _out(self, host: _Host[T], tickets: list[Ticket[T]], now: float) -> list[Ticket[T]]:
+    def _out(self, host: Host[T], tickets: list[Ticket[T]], now: float) -> list[Ticket[T]]:
         for one in tickets:
             del host.line(urgent=one.urgent).part_of(one)[one]
         self._list(host, now)
         return tickets
 
-    def _of(self, ticket: Ticket[T]) -> _Host[T]:
-        assert ticket.host is not None
-        return ticket.host
-
-    def _at(self, when: float, timer: _Timer, one: Ticket[T] | _Host[T]) -> None:
+    def _at(self, when: float, timer: _Timer, one: Ticket[T] | Host[T]) -> None:
         heapq.heappush(self._timers, (when, next(self._count), timer, one))

@@ -12,6 +12,9 @@ AILING_AFTER = 3
 SLOW_PART = 0.5
 """An exchange that takes more of the deadline than this is bad: a second one would not fit."""
 
+QUICK_PART = 0.1
+"""A host whose exchanges take less of the deadline, on an average in which the last counts a quarter, is quick."""
+
 DOWN_PAUSE_S = 0.25
 """Least time between two exchanges with a host that is down."""
 
@@ -30,6 +33,8 @@ class Standing:
 
     def __init__(self, deadline_s: float) -> None:
         self._slow_s = deadline_s * SLOW_PART
+        self._quick_s = deadline_s * QUICK_PART
+        self._takes_s: float | None = None
         self._well_at = -math.inf
         self._bad = 0
         self._unreached = 0
@@ -45,11 +50,17 @@ class Standing:
 
     @property
     def trusted(self) -> bool:
-        """Whether waiting for it costs nobody any time, and it gets threads that others do not."""
+        """Whether waiting for it costs nobody any time."""
         return self._well_at > -math.inf and not self.ailing
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is trusted and holds no thread for long: it gets threads that others do not."""
+        return self.trusted and self._takes_s is not None and self._takes_s < self._quick_s
 
     def note(self, now: float, took_s: float, error: FetchError | None) -> None:
         """An exchange with it ended so."""
+        self._takes_s = took_s if self._takes_s is None else self._takes_s + (took_s - self._takes_s) / 4
         unreached = error is not None and not error.reached
         told_to_wait = isinstance(error, HttpStatus) and error.retriable and bool(error.retry_after_s)
         if told_to_wait:

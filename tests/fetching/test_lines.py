@@ -8,7 +8,8 @@ import weakref
 import pytest
 
 from consumer.errors import ConnectFailed, DnsFailed, FetchError, FetchTimeout, HttpStatus, UrlBlocked
-from consumer.fetching.lines import MOST_REMEMBERED, Lines, Ticket
+from consumer.fetching.lines import MOST_REMEMBERED, Lines
+from consumer.fetching.queues import Ticket
 from consumer.fetching.standing import AILING_AFTER, DOWN_PAUSE_S, RETRY_AFTER_CAP_S
 from consumer.fetching.urls import Origin
 
@@ -51,6 +52,15 @@ class World:
     def answer(self, ticket: Ticket[int], error: FetchError | None = None, after_s: float = 0.0) -> None:
         self.now += after_s
         self.lines.answered(ticket, self.now, error)
+        self.lines.given_back(ticket, self.now)
+
+    def lost(self, ticket: Ticket[int], after_s: float = 0.0) -> set[int]:
+        """Its host refuses, and that was its last attempt: who fails with it."""
+        self.now += after_s
+        self.lines.answered(ticket, self.now, refused())
+        others = {one.job for one in self.lines.shared(ticket, self.now)}
+        self.lines.given_back(ticket, self.now)
+        return others
 
     def spoil(self, name: str = "a", error: FetchError | None = None, after_s: float = 0.0) -> None:
         """Lets a host go bad: as many exchanges as it takes, one after the other."""
@@ -141,6 +151,53 @@ def test_a_turn_that_was_not_used_goes_to_the_next() -> None:
     (cancelled,) = world.take()
     world.lines.given_back(cancelled, world.now)
     assert world.jobs() == [2]
+
+
+def test_a_host_whose_images_take_long_to_decode_holds_twice_its_places_and_no_more() -> None:
+    """A neighbour has its turn, though no decoding ends; and with one that does, the host goes on."""
+    world = World(per_host=2, threads=100)
+    world.arrive(*range(10), name="large")
+    decoding = []
+    while taken := world.take():
+        for ticket in taken:
+            world.lines.answered(ticket, world.now, None)
+        decoding += taken
+    assert len(decoding) == 4
+    world.arrive(100, name="small")
+    assert world.jobs() == [100]
+    world.lines.given_back(decoding[0], world.now)
+    assert world.jobs() == [4]
+
+
+def test_many_names_of_one_machine_leave_a_quarter_of_the_threads_to_others() -> None:
+    world = World(per_host=2, threads=8)
+    names = [f"a{number}.evil" for number in range(10)]
+    for name in names:
+        world.arrive(0, name=name)
+        (ticket,) = world.take()
+        world.lines.answered(ticket, world.now, None, "192.0.2.1")
+        world.lines.given_back(ticket, world.now)
+    for name in names:
+        world.arrive(1, 2, name=name)
+    held = world.take()
+    assert len(held) == 6
+    world.lines.answered(held[0], world.now, None, "192.0.2.1")
+    assert world.take() == [], "its thread decodes"
+    world.lines.given_back(held[0], world.now)
+    assert len(world.take()) == 1
+
+
+def test_hosts_that_answer_slowly_leave_a_quarter_of_the_threads_to_those_that_are_quick() -> None:
+    world = World(per_host=2, threads=8)
+    for number in range(10):
+        world.arrive(0, name=f"slow-{number}")
+        (ticket,) = world.take()
+        world.answer(ticket, after_s=0.2 * DEADLINE_S)
+    for number in range(10):
+        world.arrive(1, 2, name=f"slow-{number}")
+    assert len(world.take()) == 6
+    world.arrive(7, name="new")
+    assert world.take() == []
 
 
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────
@@ -241,8 +298,7 @@ def test_the_failure_at_a_host_that_is_down_holds_for_all_who_stood_in_line(worl
     (probe,) = world.take()
     world.now += 1
     world.arrive(4)
-    world.answer(probe, refused(), after_s=1)
-    assert {ticket.job for ticket in world.lines.shared(probe, world.now)} == {1, 2}
+    assert world.lost(probe, after_s=1) == {1, 2}
     assert probe is earlier[2]
     world.now += DOWN_PAUSE_S
     assert world.wake() == []
@@ -252,8 +308,7 @@ def test_the_failure_at_a_host_that_is_down_holds_for_all_who_stood_in_line(worl
 def test_a_failure_at_a_host_that_is_not_known_to_be_down_is_nobody_elses(world: World) -> None:
     world.arrive(1, 2, 3)
     first, _ = world.take()
-    world.answer(first, refused())
-    assert world.lines.shared(first, world.now) == []
+    assert world.lost(first) == set()
 
 
 def test_a_host_that_is_down_is_not_hammered(world: World) -> None:

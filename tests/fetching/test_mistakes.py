@@ -71,7 +71,7 @@ def test_it_says_nothing_against_the_model_the_network_or_the_host(
     assert (host.standing.trusted, host.running) == (True, 0)
 
 
-@pytest.mark.parametrize("name", ["take"])
+@pytest.mark.parametrize("name", ["take", "answered"])
 def test_no_thread_ends_and_no_event_is_left_where_the_lines_go_wrong(
     name: str, server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,92 @@
+"""Who stands in the lines of `Lines`: fetches, the hosts that they go to, and the machines behind those."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from consumer.fetching.standing import Standing
+from consumer.fetching.urls import Origin
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Ticket(Generic[T]):
+    """One fetch in the lines. Times are monotonic seconds. ``urgent`` ones have lines and threads of their own."""
+
+    job: T
+    arrived: float
+    urgent: bool = False
+    begun: float | None = None
+    """When its clock started; null before its first turn."""
+    since: float = 0.0
+    """When it came into the line, or began the exchange that it is in."""
+    doubted: bool = False
+    """Whether it is on one of the threads that hosts share which are not known to be quick."""
+    asking: bool = False
+    """Whether its exchange is under way; if not, the thread does something with the answer."""
+    host: Host[T] | None = None
+    """Whose turn it has; null while it holds no thread."""
+    machine: Machine[T] | None = None
+    """On whose threads it counts; null if it is not known yet where its host is."""
+
+
+@dataclass(slots=True, eq=False)
+class Line(Generic[T]):
+    """Who waits for one host. Who has begun goes first: what they hold up has waited longest."""
+
+    begun: OrderedDict[Ticket[T], None] = field(default_factory=OrderedDict)
+    fresh: OrderedDict[Ticket[T], None] = field(default_factory=OrderedDict)
+    listed: deque[Host[T]] | None = None
+    """Where its host waits for a thread of this kind."""
+
+    def __len__(self) -> int:
+        return len(self.begun) + len(self.fresh)
+
+    def part_of(self, ticket: Ticket[T]) -> OrderedDict[Ticket[T], None]:
+        """Where it stands."""
+        return self.fresh if ticket.begun is None else self.begun
+
+
+@dataclass(slots=True, eq=False)
+class Host(Generic[T]):
+    """Scheme, name and port, and who wants something from there."""
+
+    origin: Origin
+    standing: Standing
+    ordinary: Line[T] = field(default_factory=Line)
+    urgent: Line[T] = field(default_factory=Line)
+    running: int = 0
+    """Exchanges under way."""
+    held: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
+    """Threads that its exchanges hold, or what is done with their answers; those of urgent ones apart."""
+    over_at: float = math.inf
+    """When somebody in line may have waited long enough."""
+    machine: Machine[T] | None = None
+    """Where it was when it was reached last."""
+
+    def line(self, *, urgent: bool) -> Line[T]:
+        """Its line of this kind."""
+        return self.urgent if urgent else self.ordinary
+
+    def __iter__(self) -> Iterator[Ticket[T]]:
+        """Everybody in its lines."""
+        for line in (self.ordinary, self.urgent):
+            yield from line.begun
+            yield from line.fresh
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Machine(Generic[T]):
+    """What is behind one address, however many names lead there."""
+
+    held: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
+    """Threads that its hosts hold; those of urgent ones apart."""
+    waiting: dict[bool, OrderedDict[Host[T], None]] = field(
+        default_factory=lambda: {False: OrderedDict(), True: OrderedDict()}
+    )
+    """Hosts of its that could have a turn if fewer threads were held."""
