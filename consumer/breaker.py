@@ -154,7 +154,11 @@ def _all_well(place: str) -> Evidence:
 
 
 def _host(url: str) -> str:
-    """Whose trouble it may be: need not be exact, must be cheap, takes any text."""
+    """Whose trouble it may be: need not be exact, must be cheap, takes any text.
+
+    Without its port: five dead ports of one machine are one machine's trouble, and one that answers shows that the
+    way there is open.
+    """
     found = _HOST.match(url)
     return found[1].lower() if found else ""
 
