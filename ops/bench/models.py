@@ -24,6 +24,7 @@ from consumer.model.heads import Pixels
 from consumer.model.model import SHIPPED
 from consumer.model.probes import probe_images
 from ops.bench.pictures import SIZES, TASKS, jpeg, picture, truth
+from ops.bench.processes import BenchError
 
 CACHE = Path(__file__).parents[2] / ".cache" / "bench"
 SEED = 1
@@ -48,7 +49,7 @@ def model_folder(name: str, tell: Tell) -> Path:
     folder = CACHE / f"xception-{SIDE}-{SEED}"
     if not (folder / "config.yml").exists():
         tell("making the Xception model, once")
-        _in_own_process("make", folder)
+        _in_own_process(folder)
     return folder
 
 
@@ -70,11 +71,13 @@ def with_int8_copy(folder: Path, tell: Tell) -> bool:
     return True
 
 
-def _in_own_process(what: str, folder: Path) -> None:
+def _in_own_process(folder: Path) -> None:
     """TensorFlow's memory and threads go with the process."""
     environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "ops.bench.models", what, str(folder)]
-    subprocess.run(command, env=environ, check=True)
+    command = [sys.executable, "-m", "ops.bench.models", str(folder)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"the model cannot be made:\n{done.stderr[-2000:]}")
 
 
 def make(folder: Path) -> None:
@@ -137,4 +140,4 @@ def _fit(features: NDArray[np.float32], answers: NDArray[np.int64], labels: int)
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[2]))
+    make(Path(sys.argv[1]))

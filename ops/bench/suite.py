@@ -55,6 +55,7 @@ class Plan:
 
 
 QUICK = Plan(
+    kafka_events=2_500,
     seconds=5,
     warm_s=1.5,
     part_seconds=0.7,
