@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ MARKS = re.compile(r"<!-- bench -->.*?<!-- /bench -->", re.DOTALL)
 def main() -> int:
     """0 if everything was measured."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends in order what it started, as Ctrl-C does
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
