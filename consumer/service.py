@@ -284,7 +284,8 @@ class Service:
             try:
                 preflight.check_rights(admin, self.settings)
             except KafkaException as error:
-                log.warning("the broker does not tell which rights this user has: %s", error.args[0].str())
+                said = f"{error.args[0].name()} {error.args[0].str()}"
+                log.warning("the broker does not tell which rights this user has: %s", said)
             identity = preflight.identity_of(admin, self.settings)
         return Source(
             consumer,
