@@ -195,6 +195,7 @@ class Breaker:
         """In a row."""
         self.probe_at = 0.0
         """When the next probe may begin."""
+        self._hidden: tuple[Cause, str] | None = None  # why it opened, while the network hides whether that holds
         self._probe: Hashable | None = None
         self._probes: Counter[Hashable] = Counter()
 
@@ -235,33 +236,7 @@ class Breaker:
         if event != self._probe:  # begun before it opened
             return not told.ours
         self._probe = None
-        passed: dict[Cause, bool | None] = {
-            "network": told.network,
-            "decoder": told.decoder,
-            "model": told.model,
-        }
-        if passed[self.cause]:
-            self._close()
-            self._note(told, now)
-            return True
-        if not told.ours:  # it says nothing, so the next may begin at once
-            self.probe_at = now
-            return True
-        if told.network is False and self.cause != "network":  # one trouble does not rule out another
-            self.cause, self.reason = "network", f"a probe failed: {told.code}"
-        if told.network is False:
-            self._failing.add(told.place)
-            if len(self._failing) == 1 and now - self.opened_at > GIVE_UP_S:
-                self._dead = told.place
-                self._close()
-                return True
-        self.failed_probes += 1
-        self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failed_probes, 10))
-        self._probes[event] += 1
-        if self._probes[event] < PROBES_EACH or self.cause != "network":
-            return False
-        del self._probes[event]
-        return True
+        return self._probed(self.cause, event, told, now)
 
     def doubtful(self, told: Evidence, now: float) -> bool:
         """Whether a failure that counts is to be believed after `DOUBT_S` only.
@@ -281,6 +256,39 @@ class Breaker:
         self._probe = None
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _probed(self, cause: Cause, event: Hashable, told: Evidence, now: float) -> bool:
+        """What a probe came to; the answer is that of `finished`."""
+        passed: dict[Cause, bool | None] = {
+            "network": told.network,
+            "decoder": told.decoder,
+            "model": told.model,
+        }
+        if passed[cause] and self._hidden is not None and not passed[self._hidden[0]]:
+            (self.cause, self.reason), self._hidden = self._hidden, None
+        elif passed[cause]:
+            self._close()
+            self._note(told, now)
+            return True
+        if not told.ours:  # it says nothing, so the next may begin at once
+            self.probe_at = now
+            return True
+        if told.network is False and cause != "network":  # one trouble does not rule out another
+            self._hidden = cause, self.reason
+            self.cause, self.reason = "network", f"a probe failed: {told.code}"
+        if told.network is False:
+            self._failing.add(told.place)
+            if len(self._failing) == 1 and now - self.opened_at > GIVE_UP_S:
+                self._dead = told.place
+                self._close()
+                return True
+        self.failed_probes += 1
+        self.probe_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failed_probes, 10))
+        self._probes[event] += 1
+        if self._probes[event] < PROBES_EACH or self.cause != "network":
+            return False
+        del self._probes[event]
+        return True
 
     def _note(self, told: Evidence, now: float) -> None:
         if told.decoder is not None:
@@ -331,6 +339,7 @@ class Breaker:
         if self.cause == "network":
             self._patience = min(MOST_PATIENCE, 2 * self._patience)
         self.cause, self.failed_probes, self.reason = None, 0, ""
+        self._hidden = None
         self._network_run = self._decoder_run = self._model_run = 0
         self._places.clear()
         self._probes.clear()

@@ -342,6 +342,18 @@ def test_a_network_that_goes_while_the_model_is_probed_does_not_end_the_process(
     assert not stream.breaker.hopeless
 
 
+@pytest.mark.parametrize("code", ["model_failed", "image_corrupt"])
+def test_a_network_that_comes_back_does_not_say_that_the_model_works(stream: Stream, code: str) -> None:
+    stream.until_open(failed("model_failed"))
+    reason = stream.breaker.reason
+    stream.probe(failed("connect_failed"))
+    assert stream.breaker.cause == "network"
+    stream.probe(failed(code))
+    assert (stream.breaker.cause, stream.breaker.reason) == ("model", reason)
+    stream.probe(got())
+    assert stream.breaker.cause is None
+
+
 def test_closed_it_costs_next_to_nothing() -> None:
     breaker = Breaker()
     told = [got(f"host-{number % 50}") for number in range(1000)]
