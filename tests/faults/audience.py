@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,8 @@ from confluent_kafka import Message
 
 from tests.faults import watch
 from tests.faults.feed import Feed
-from tests.faults.tally import Counts, Place, Sample, Seen, count, evidence, silences
+from tests.faults.journal import records
+from tests.faults.tally import Counts, Sample, Seen, count, evidence, silences
 
 SETTLE_S = 60.0
 """How long an open transaction may block readers at the end: its own time-out of 10 s, and a busy machine."""
@@ -97,7 +97,7 @@ class Audience:
             letters,
             live=[*self._outcomes, *(lettering(*one) for one in self._letters)],
             samples=self._samples,
-            aborted=noted(journal),
+            aborted=records(journal),
         )
         return counts, len(raw_out.result()) + len(raw_dead.result()) - len(outcomes) - len(letters)
 
@@ -111,11 +111,3 @@ class Audience:
         self._letters.append((message, arrived))  # which event it is about may not be known yet
         self._dead.add(watch.source_of(message))
         self.last_arrival = arrived
-
-
-def noted(journal: Path) -> set[Place]:
-    """The records that instances noted as aborted on purpose."""
-    if not journal.exists():
-        return set()
-    lines = journal.read_text("utf-8").splitlines()
-    return {(topic, partition, offset) for line in lines for topic, partition, offset in json.loads(line)}

@@ -6,7 +6,6 @@ other: no handler, no clean-up, no flush.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -24,6 +23,7 @@ from consumer.model import Model
 from consumer.stream import clients
 from consumer.stream.loop import StreamLoop
 from consumer.stream.source import Source
+from tests.faults.journal import note
 
 POINTS = {
     "after-revoke": "a partition is handed over, and the group has not heard of it",
@@ -57,8 +57,8 @@ class Fate:
         death: ``POINT:N``: SIGKILL at the N-th passage of one of `POINTS`.
         abort_every: each so-many-th transaction is aborted when its offsets are sent.
         lose_answer_every: each so-many-th commit takes effect and looks as if it had not been answered.
-        journal: a file that gets topic, partition and offset of each record that is in the log and was
-            aborted on purpose, a line of JSON for each transaction, written before the abort.
+        journal: see `tests.faults.journal`; each of these is noted there before it happens, an abort with the
+            topic, partition and offset of each of its records, which are in the log by then.
     """
 
     def __init__(
@@ -96,7 +96,11 @@ class Fate:
     def pass_by(self, point: str) -> None:
         """Dies here if it is time."""
         if self.reached(point):
-            die()
+            self._end(point)
+
+    def _end(self, point: str) -> NoReturn:
+        note(self._journal, f"died {point}")
+        die()
 
     def _after(self, kind: type, name: str, point: str, counts: Callable[[Any], bool] = lambda _: True) -> None:
         original = getattr(kind, name)
@@ -148,10 +152,11 @@ class Fate:
                 if fate.reached("during-commit"):
                     threading.Thread(target=super().commit_transaction, args=arguments, daemon=True).start()
                     time.sleep(random.uniform(0, DURING_MAX_S))
-                    die()
+                    fate._end("during-commit")
                 super().commit_transaction(*arguments)
                 fate.pass_by("after-commit")
                 if fate.shall_lose_answer():
+                    note(fate._journal, "lost an answer")
                     raise KafkaException(LOST_ANSWER)
 
         return FatefulProducer
@@ -168,6 +173,5 @@ class Fate:
 
     def note_aborted(self) -> None:
         """Writes down what must never be seen."""
-        if self._journal is not None and self._placed:
-            with self._journal.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self._placed) + "\n")
+        if self._placed:
+            note(self._journal, "aborted", self._placed)

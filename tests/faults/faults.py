@@ -31,7 +31,7 @@ def stop_and_start(run: Run) -> None:
     instance = _one(run)
     began = time.monotonic()
     run.down.add(instance)
-    instance.stop()
+    run.ended(instance, instance.stop())
     _bring_back(run, instance, began)
 
 
@@ -71,7 +71,7 @@ def join_and_leave(run: Run) -> None:
     _quiet(run, began, "join")
     began = time.monotonic()
     run.down.add(more)
-    more.stop()
+    run.ended(more, more.stop())
     _quiet(run, began, "leave")
 
 
@@ -85,7 +85,7 @@ def join_in_a_cut(run: Run) -> None:
     run.arena.proxy.heal()
     more.wait_until_ready(run.asked)
     run.down.add(more)
-    more.stop()
+    run.ended(more, more.stop())
 
 
 def _one_more(run: Run) -> Process:
@@ -195,6 +195,10 @@ def both(first: Fault, second: Fault) -> Fault:
 def calm(run: Run) -> None:
     """Nothing, for a moment: for scenarios whose instances carry their fault in themselves."""
     run.pause(0.5)
+
+
+WAITING: tuple[Fault, ...] = (fate, calm)
+"""They do nothing themselves: what instances do to themselves meanwhile is counted from the journal."""
 
 
 def _one(run: Run) -> Process:

@@ -53,8 +53,8 @@ def prove(
         )
         report = run.execute()
         events += report.events
-        if report.bad:
-            return Proof(rule, events, report.bad)
+        if report.harm:
+            return Proof(rule, events, report.harm)
         if asked is not None and asked.is_set():
             break
     return Proof(rule, events, {})

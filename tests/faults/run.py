@@ -15,12 +15,16 @@ from functools import partial
 from consumer.signals import StopRequest
 from tests.faults.arena import Arena
 from tests.faults.audience import Audience
+from tests.faults.faults import WAITING
 from tests.faults.feed import Feed, Size
+from tests.faults.journal import happened
 from tests.faults.process import DiedError, Process
 from tests.faults.report import Report
 from tests.faults.scenarios import Scenario
 
 PARTITIONS = 6
+START_S = 15.0
+"""How long the end of a run waits for an instance that was started in its last moments."""
 
 
 class Run:
@@ -64,8 +68,9 @@ class Run:
         self._broken = broken
         self._tell = tell
         self._folder = arena.folder / self.group
-        self._journal = self._folder / "aborted.jsonl"
+        self._journal = self._folder / "journal.jsonl"
         self._topics = {name: f"{name}-{self.group}" for name in ("in", "out", "dead")}
+        self._rounds = 0
         self._faults = 0
         self._crashes: list[int] = []
         self._last_words: list[str] = []
@@ -82,7 +87,7 @@ class Run:
             self.arena.kafka.create_topic(topic, PARTITIONS)
         self._audience = Audience(self.arena.servers, self.group, self._topics, PARTITIONS)
         self._feed = Feed(
-            self.arena, self._topics["in"], self.size, lambda: self._audience.seen, lambda: not self._faults
+            self.arena, self._topics["in"], self.size, lambda: self._audience.seen, lambda: not self._rounds
         )
         try:
             self._go()
@@ -92,14 +97,16 @@ class Run:
             counts, aborted = self._audience.count(self._feed, self._journal)
         finally:
             self._give_back()
+        done = happened(self._journal)
         report = Report(
             self.scenario,
             self.seed,
             len(self._feed.events),
             counts,
             aborted,
-            self._faults,
+            self._faults + done.total(),
             self._crashes,
+            done,
             dict(self.measures),
             time.monotonic() - began,
         )
@@ -122,18 +129,22 @@ class Run:
         while not self.complete() and not self.stalled() and not self.asked.is_set():
             self.wait(self.complete, 1.0)
         for instance in self.instances:
+            if instance.alive:
+                self.wait(instance.ready, START_S)  # one just started may have no handler for SIGTERM yet
             self.down.add(instance)
-            if instance.alive and (code := instance.stop()) != 0:
-                self._crashes.append(code)
+            if instance.alive:
+                self.ended(instance, instance.stop())
 
     def _hurt(self) -> None:
         """Faults, one after the other, with a few outcomes between, as long as events are published."""
         while not self.asked.is_set():
             self.wait(partial(self._enough, self._audience.seen + self.random.randint(15, 40)), self.size.stall_s)
-            if self._feed.over and self._faults:
+            if self._feed.over and self._rounds:
                 break
-            self.scenario.faults[self._faults % len(self.scenario.faults)](self)
-            self._faults += 1
+            fault = self.scenario.faults[self._rounds % len(self.scenario.faults)]
+            fault(self)
+            self._rounds += 1
+            self._faults += fault not in WAITING
 
     def _enough(self, outcomes: int) -> bool:
         return self._audience.seen >= outcomes or self._feed.over
@@ -221,6 +232,13 @@ class Run:
         if wait:
             instance.wait_until_ready(self.asked)
 
+    def ended(self, instance: Process, code: int) -> None:
+        """Notes an instance's end, unless it ended as asked or by its fate."""
+        fated = bool(self.scenario.die_at) and instance is self.instances[0]
+        if code != 0 and not (fated and code == -signal.SIGKILL):
+            self._crashes.append(code)
+            self._last_words.append(f"{instance.name} ended with {code}: {instance.last_error()}")
+
     def _supervise(self) -> None:
         """As an orchestrator does: what ended by itself is started again. Its exit code is told in the report."""
         if not self._supervising.acquire(blocking=False):
@@ -230,9 +248,7 @@ class Run:
                 code = instance.code()
                 if instance in self.down or code is None:
                     continue
-                if code != -signal.SIGKILL:  # which was its fate
-                    self._crashes.append(code)
-                    self._last_words.append(f"{instance.name} ended with {code}: {instance.last_error()}")
+                self.ended(instance, code)
                 self.start(instance, wait=False)
         finally:
             self._supervising.release()

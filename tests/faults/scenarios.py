@@ -51,6 +51,7 @@ class Scenario:
         proxied: whose way to the brokers leads through the proxy.
         settings: more environment variables.
         bounds: measured times that must not be passed, in seconds.
+        ends: exit codes with which an instance may end, besides 0.
         hurts_brokers: no other run may stand on the same brokers meanwhile.
         large_only: too long for `make test`.
     """
@@ -66,8 +67,17 @@ class Scenario:
     proxied: Literal["none", "first", "all"] = "none"
     settings: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
+    ends: frozenset[int] = frozenset()
     hurts_brokers: bool = False
     large_only: bool = False
+
+    @property
+    def must_happen(self) -> tuple[str, ...]:
+        """What its instances must have done to themselves, as `tests.faults.journal` has it: else it says nothing."""
+        died = (f"died {self.die_at}",) if self.die_at else ()
+        aborted = ("aborted",) if "--abort-every" in self.options else ()
+        lost = ("lost an answer",) if "--lose-answer-every" in self.options else ()
+        return died + aborted + lost
 
 
 def under(protocol: str, scenario: Scenario, *, large_only: bool = True) -> Scenario:

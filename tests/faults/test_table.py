@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def report(name: str, counts: Counts, measures: dict[str, list[float]] | None = 
         aborted=7,
         faults=3,
         crashes=[],
+        happened=dict.fromkeys(BY_NAME[name].must_happen, 1),
         measures=measures or {},
         seconds=60.0,
     )
@@ -41,6 +43,24 @@ def test_what_is_doubled_is_bad_unless_the_promise_allows_it() -> None:
     doubled = Counts(0, 5, 0, 0, 0, 0, silence_s=0.0)
     assert Line.of([report("kill", doubled)]).bad
     assert not Line.of([report("kill-alo", doubled)]).bad
+
+
+@pytest.mark.parametrize("code", [1, 5, -11, -9, -15])
+def test_an_end_that_nobody_asked_for_is_bad(code: int) -> None:
+    died = report("kill", GOOD)
+    died.crashes.append(code)
+    assert died.bad == {"unexpected ends": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("kill-after-poll", "died after-poll"), ("aborts", "aborted"), ("lost-answers", "lost an answer")],
+)
+def test_a_fault_that_did_not_happen_is_bad(name: str, what: str) -> None:
+    assert not report(name, GOOD).bad
+    nothing = replace(report(name, GOOD), happened={})
+    assert nothing.bad == {f"never {what}": 1}
+    assert not nothing.harm  # and proves no broken rule
 
 
 def test_a_time_above_its_bound_is_bad_and_so_is_one_that_was_not_measured() -> None:
