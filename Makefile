@@ -24,7 +24,6 @@ test: .venv/.tests ## every test, the quick ones first; fetches an Apache Kafka 
 
 .PHONY: chaos
 chaos: .venv/.tests ## everything that can go wrong, at length (hours); writes the table of docs/chaos.md
-	$(BIN)/python -m tests.simulation --histories 1000000
 	$(BIN)/python -m tests.faults --seeds 3 --write docs/chaos.md
 	$(BIN)/python -m tests.simulation --histories 1000000
 	$(BIN)/python -m tests.hostile
