@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -80,7 +81,7 @@ class Fate:
         """Puts it around the service's classes."""
         self._after(StreamLoop, "revoked", "after-revoke")
         self._after(Source, "poll", "after-poll", counts=bool)
-        self._after(Fetcher, "fetch", "after-fetch")
+        self._after_fetch()
         self._after(Model, "predict", "after-predict")
         self._after(Source, "commit", "after-commit")
         setattr(clients, "Producer", self._producer_type())  # noqa: B010 - a module's import, replaced
@@ -113,6 +114,21 @@ class Fate:
             return answer
 
         setattr(kind, name, wrapped)
+
+    def _after_fetch(self) -> None:
+        submit = Fetcher.submit
+
+        def fetched(done: Future[Any]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self.pass_by("after-fetch")
+
+        @wraps(submit)
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            fetching = submit(*arguments, **named)
+            fetching.add_done_callback(fetched)
+            return fetching
+
+        setattr(Fetcher, "submit", wrapped)  # noqa: B010 - as in `_after`, a class's method, replaced
 
     def _producer_type(self) -> type[Producer]:
         fate = self

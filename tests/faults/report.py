@@ -23,7 +23,8 @@ class Report:
         counts: see there.
         aborted: records that are in the log and were never to be seen.
         faults: how often something was done, what instances did to themselves included.
-        crashes: exit codes but 0, of instances that ended by themselves or were asked to; SIGKILL of ours apart.
+        crashes: exit codes but 0, of instances that ended by themselves or were asked to; SIGKILL of ours apart, and
+            what `Scenario.excuses`.
         happened: what instances did to themselves → how often, see `tests.faults.journal`.
         measures: named times in seconds.
         seconds: what it all took.
@@ -57,8 +58,8 @@ class Report:
         found: dict[str, float] = dict(self.counts.bad(may_double=cheap))
         if cheap and self.counts.doubled > MOST_DOUBLED * self.faults:
             found["doubled"] = self.counts.doubled
-        if ends := [code for code in self.crashes if code not in self.scenario.ends]:
-            found["unexpected ends"] = len(ends)
+        if self.crashes:
+            found["unexpected ends"] = len(self.crashes)
         for name, bound in self.scenario.bounds.items():
             worst = max(self.measures.get(name, [math.inf]))
             if worst > bound:

@@ -235,9 +235,12 @@ class Run:
     def ended(self, instance: Process, code: int) -> None:
         """Notes an instance's end, unless it ended as asked or by its fate."""
         fated = bool(self.scenario.die_at) and instance is self.instances[0]
-        if code != 0 and not (fated and code == -signal.SIGKILL):
+        if code == 0 or (fated and code == -signal.SIGKILL):
+            return
+        error = instance.last_error()
+        self._last_words.append(f"{instance.name} ended with {code}: {error}")
+        if not self.scenario.excuses(code, error):
             self._crashes.append(code)
-            self._last_words.append(f"{instance.name} ended with {code}: {instance.last_error()}")
 
     def _supervise(self) -> None:
         """As an orchestrator does: what ended by itself is started again. Its exit code is told in the report."""

@@ -50,7 +50,7 @@ def together(arena: Arena, request: pytest.FixtureRequest) -> Iterator[Together[
 @pytest.mark.parametrize("name", NAMES)
 def test_every_event_has_one_outcome_in_order_through(together: Together[Report], name: str) -> None:
     report = together.report(name)
-    assert report.faults > 0
+    assert report.faults > 0, report.told()
     assert report.bad == {}, f"{report.told()}\n{report.logs}"
 
 

@@ -74,10 +74,14 @@ def test_times_are_told_beside_their_bound() -> None:
     assert times(reports) == [("back-stable: ready to outcome", "2", "1.90 s", "1.90 s", "2 s")]
 
 
-def test_an_instance_that_ended_by_a_bug_is_bad() -> None:
-    crashed = report("kill", GOOD)
-    crashed.crashes.append(1)
-    assert crashed.bad == {"unexpected ends": 1}
+def test_only_an_instance_with_a_stable_name_that_lost_its_coordinator_may_be_fenced() -> None:
+    fenced = "the consumer cannot go on: Broker: Static consumer fenced by other consumer with same group.instance.id"
+    assert BY_NAME["group-coordinator-kill"].excuses(5, fenced)
+    assert BY_NAME["cut-all"].excuses(5, fenced)
+    assert not BY_NAME["cut-all"].excuses(5, "stuck: the loop does not turn")
+    assert not BY_NAME["cut-all"].excuses(1, fenced)
+    assert not BY_NAME["cut-one"].excuses(5, fenced)  # its name is made up
+    assert not BY_NAME["kill"].excuses(5, fenced)
 
 
 def test_a_line_takes_the_place_of_its_former_self_and_leaves_the_text_around_it(tmp_path: Path) -> None:
