@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -68,39 +69,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _survive(arena: Arena, options: argparse.Namespace, asked: StopRequest, console: Console) -> int:
-    lines: list[Line] = []
     scenarios = options.scenario or SCENARIOS
     with _progress(console) as progress:
-        together = Together(scenarios, partial(_runs, arena, options, asked, progress), options.at_once)
-        for scenario in scenarios:
-            if reports := together.report(scenario.name):
-                lines.append(Line.of(reports))
-                if options.write:
-                    write(options.write, "chaos", COLUMNS, [lines[-1].cells])
-                    if timed := times(reports):
-                        write(options.write, "times", TIMES, timed)
+        campaign = Campaign(arena, options, asked, progress, len(scenarios))
+        together = Together(scenarios, campaign.run, options.at_once)
+        lines = [line for scenario in scenarios if (line := together.report(scenario.name))]
     console.print(printed(COLUMNS, [(line.cells, line.bad) for line in lines]))
-    return INTERRUPTED if asked.is_set() else int(any(line.bad for line in lines))
+    if asked.is_set():
+        return INTERRUPTED
+    return int(len(lines) < len(scenarios) or any(line.bad for line in lines))
 
 
-def _runs(
-    arena: Arena, options: argparse.Namespace, asked: StopRequest, progress: Progress, scenario: Scenario
-) -> list[Report]:
-    """One scenario with every seed, a bar for each while it lasts and a line when it is over."""
-    reports: list[Report] = []
-    size = replace(LARGE, events=options.events, rate=options.rate)
-    for seed in range(1, options.seeds + 1):
-        if asked.is_set():
-            break
-        with _bar(progress, f"{scenario.name}, seed {seed}", size.events) as tell:
-            report = Run(arena, scenario, size, seed=seed, asked=asked, tell=tell).execute()
-        if asked.is_set():
-            break  # an interrupted run has not published everything: its counts mean nothing
-        progress.console.print(report.told(), style="red" if report.bad else "", markup=False, soft_wrap=True)
-        if report.bad:
-            progress.console.print(report.logs, markup=False, soft_wrap=True)
-        reports.append(report)
-    return reports
+class Campaign:
+    """Scenarios with all their seeds, each line written as soon as it is there; what breaks one does not stop the rest.
+
+    Args:
+        total: how many scenarios there are.
+    """
+
+    def __init__(
+        self, arena: Arena, options: argparse.Namespace, asked: StopRequest, progress: Progress, total: int
+    ) -> None:
+        self._arena = arena
+        self._options = options
+        self._asked = asked
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+
+    def run(self, scenario: Scenario) -> Line | None:
+        """One scenario; null if it was interrupted, or could not be run to its end, which is said."""
+        try:
+            reports = list(self._reports(scenario))
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and the other scenarios go on
+            self._tell(f"{scenario.name} broke off: {type(error).__name__}: {error}", bad=True)
+            self._arena.heal(brokers=True, proxy=True)
+            return None
+        if not reports:
+            return None
+        line = Line.of(reports)
+        with self._lock:
+            self._done += 1
+            minutes = (time.monotonic() - self._began) / 60
+            left = minutes / self._done * (self._total - self._done)
+            self._tell(f"{self._done} of {self._total} done in {minutes:.1f} min, about {left:.0f} min to go")
+            if self._options.write:
+                write(self._options.write, "chaos", COLUMNS, [line.cells])
+                if timed := times(reports):
+                    write(self._options.write, "times", TIMES, timed)
+        return line
+
+    def _reports(self, scenario: Scenario) -> Iterator[Report]:
+        """With every seed, a bar for each while it lasts and a line when it is over."""
+        size = replace(LARGE, events=self._options.events, rate=self._options.rate)
+        for seed in range(self._options.first_seed, self._options.first_seed + self._options.seeds):
+            if self._asked.is_set():
+                return
+            with _bar(self._progress, f"{scenario.name}, seed {seed}", size.events) as tell:
+                report = Run(self._arena, scenario, size, seed=seed, asked=self._asked, tell=tell).execute()
+            if self._asked.is_set():
+                return  # an interrupted run has not published everything: its counts mean nothing
+            self._tell(report.told(), bad=bool(report.bad))
+            if report.bad:
+                self._tell(report.logs)
+            yield report
+
+    def _tell(self, text: str, *, bad: bool = False) -> None:
+        self._progress.console.print(text, style="red" if bad else "", markup=False, soft_wrap=True)
 
 
 def _prove(arena: Arena, options: argparse.Namespace, asked: StopRequest, console: Console) -> int:
@@ -145,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=_positive, default=int(LARGE.rate), metavar="N", help="events a second, at most")
     parser.add_argument("--at-once", type=_positive, default=1, metavar="N", help="runs at a time: longer silences")
     parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="runs of each, with other dice")
+    parser.add_argument("--first-seed", type=_positive, default=1, metavar="N", help="the first of the seeds")
     parser.add_argument(
         "--break", dest="broken", choices=["all", *sorted(RULES)], help="a rule of the service to break"
     )

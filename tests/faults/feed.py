@@ -26,15 +26,19 @@ class Size:
         events: how many are published.
         rate: events a second, at most.
         stall_s: no outcome for so long, with nothing hurt any more, ends the run: the rest is lost.
+        between: least and most outcomes between two faults.
+        life: so many times `Scenario.passages` an instance lives until it meets its fate.
     """
 
     events: int
     rate: float
     stall_s: float
+    between: tuple[int, int] = (15, 40)
+    life: int = 1
 
 
 SMALL = Size(300, 120.0, 30.0)
-LARGE = Size(20_000, 400.0, 60.0)
+LARGE = Size(20_000, 400.0, 60.0, (1_000, 1_800), 10)
 
 
 class Feed:

@@ -138,7 +138,8 @@ class Run:
     def _hurt(self) -> None:
         """Faults, one after the other, with a few outcomes between, as long as events are published."""
         while not self.asked.is_set():
-            self.wait(partial(self._enough, self._audience.seen + self.random.randint(15, 40)), self.size.stall_s)
+            until = self._audience.seen + self.random.randint(*self.size.between)
+            self.wait(partial(self._enough, until), self.size.stall_s)
             if self._feed.over and self._rounds:
                 break
             fault = self.scenario.faults[self._rounds % len(self.scenario.faults)]
@@ -224,7 +225,10 @@ class Run:
         """Starts an instance with its fate, and waits until it is ready unless told otherwise."""
         options = [*self.scenario.options, "--journal", str(self._journal)]
         if self.scenario.die_at and instance is self.instances[0] and not self._feed.over:
-            options += ["--die", f"{self.scenario.die_at}:{self.random.randint(*self.scenario.passages)}"]
+            passages = self.random.randint(*self.scenario.passages)
+            if passages > 1:
+                passages *= self.size.life
+            options += ["--die", f"{self.scenario.die_at}:{passages}"]
         if self._broken:
             options += ["--break", self._broken]
         instance.start(options)
