@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 from consumer.settings import Settings
 from consumer.stream.clients import Instance, consumer_config
 from consumer.stream.orphans import LOOK_EVERY_S, LOOKS, Orphans
+from ops.local_kafka import LocalKafka, jars
 from tests.brokers import Kafka
 from tests.stream.stage import PARTITIONS, Member, ShuffledWork, Stage, assert_each_once_and_in_order
 
@@ -33,6 +35,25 @@ consumer.subscribe(
 )
 while True:
     consumer.poll(0.1)
+"""
+
+
+ASKS_WHILE_THE_BROKER_IS_AWAY = """
+import sys, time
+from confluent_kafka.admin import AdminClient
+from consumer.stream.orphans import Orphans
+admin = AdminClient({"bootstrap.servers": sys.argv[1], "log_level": 0})
+admin.list_topics(timeout=30)
+print("connected", flush=True)
+sys.stdin.readline()
+orphans = Orphans(admin, "g", "t", clock=lambda: 100 * time.monotonic())
+orphans.changed()
+time.sleep(0.1)
+orphans.found()
+asked = orphans._asked
+print("asked", flush=True)
+sys.stdin.readline()
+print(asked.result(60).state.name, flush=True)
 """
 
 
@@ -158,3 +179,26 @@ def test_partitions_that_a_death_between_two_rounds_left_with_nobody_are_read_ag
     other.stop()
     again.stop()
     assert_each_once_and_in_order(stage, outcomes)
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_a_look_at_the_group_outlives_a_broker_that_is_away_for_longer_than_any_answer_takes() -> None:
+    if reason := jars.why_not():
+        pytest.skip(f"no Apache Kafka: {reason}")
+    with LocalKafka(1) as kafka:
+        command = [sys.executable, "-c", ASKS_WHILE_THE_BROKER_IS_AWAY, kafka.bootstrap_servers]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asker:
+            assert asker.stdin is not None
+            assert asker.stdout is not None
+            assert asker.stdout.readline() == "connected\n"
+            kafka.kill()
+            asker.stdin.write("\n")
+            asker.stdin.flush()
+            assert asker.stdout.readline() == "asked\n"
+            time.sleep(6.0)  # the outage itself: 5 s were once all that an answer could take
+            kafka.start()
+            asker.stdin.write("\n")
+            asker.stdin.flush()
+            assert asker.stdout.read() == "DEAD\n"  # as a group is that has no members
+            assert asker.wait(10) == 0  # librdkafka #4605 was SIGABRT
