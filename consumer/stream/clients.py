@@ -14,12 +14,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.errors import SettingsError
 from consumer.kafka_settings import variable_of
 from consumer.logs import Repeats, kafka_logger
 from consumer.settings import Settings
+from consumer.stream.prompt import PromptConsumer
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def admin_config(settings: Settings, instance: Instance) -> Config:
     return common(settings, instance, "admin client") | settings.kafka.for_admin()
 
 
-class AnsweringConsumer(Consumer):
+class AnsweringConsumer(PromptConsumer):
     """A consumer that keeps what became of its commits: the answers come inside ``poll``."""
 
     def __init__(self, config: Config) -> None:

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +24,7 @@ from ops.local_kafka import LocalKafkaError
 from tests.faults import proof
 from tests.faults.arena import Arena
 from tests.faults.breakages import RULES
-from tests.faults.feed import LARGE
+from tests.faults.feed import large
 from tests.faults.process import DiedError
 from tests.faults.proof import TRIES, Proof, prove
 from tests.faults.report import Report
@@ -123,7 +122,7 @@ class Campaign:
 
     def _reports(self, scenario: Scenario) -> Iterator[Report]:
         """With every seed, a bar for each while it lasts and a line when it is over."""
-        size = replace(LARGE, events=self._options.events, rate=self._options.rate)
+        size = large(self._options.events, self._options.rate)
         for seed in range(self._options.first_seed, self._options.first_seed + self._options.seeds):
             if self._asked.is_set():
                 return
@@ -177,9 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", type=_scenarios, metavar="NAME,…", help="which (default: all)")
     parser.add_argument(
-        "--events", type=_positive, default=LARGE.events, metavar="N", help="each (default: %(default)s)"
+        "--events", type=_positive, default=large().events, metavar="N", help="each (default: %(default)s)"
     )
-    parser.add_argument("--rate", type=_positive, default=int(LARGE.rate), metavar="N", help="events a second, at most")
+    parser.add_argument(
+        "--rate", type=_positive, default=int(large().rate), metavar="N", help="events a second, at most"
+    )
     parser.add_argument("--at-once", type=_positive, default=1, metavar="N", help="runs at a time: longer silences")
     parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="runs of each, with other dice")
     parser.add_argument("--first-seed", type=_positive, default=1, metavar="N", help="the first of the seeds")

@@ -38,7 +38,11 @@ class Size:
 
 
 SMALL = Size(300, 120.0, 30.0)
-LARGE = Size(20_000, 400.0, 60.0, (1_000, 1_800), 10)
+
+
+def large(events: int = 20_000, rate: float = 400.0) -> Size:
+    """So many events, with some 14 faults: back to back, there would be little work between them to be hurt."""
+    return Size(events, rate, 60.0, (max(15, events // 20), max(40, events // 11)), max(1, events // 2_000))
 
 
 class Feed:
