@@ -39,7 +39,8 @@ while True:
 
 
 ASKS_WHILE_THE_BROKER_IS_AWAY = """
-import sys, time
+import concurrent.futures, sys, time
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from consumer.stream.orphans import Orphans
 admin = AdminClient({"bootstrap.servers": sys.argv[1], "log_level": 0})
@@ -53,7 +54,13 @@ orphans.found()
 asked = orphans._asked
 print("asked", flush=True)
 sys.stdin.readline()
-print(asked.result(60).state.name, flush=True)
+concurrent.futures.wait([asked], 60)
+while True:  # until the coordinator is found, which is when librdkafka aborted
+    try:
+        print(admin.describe_consumer_groups(["g"], request_timeout=60)["g"].result().state.name, flush=True)
+        break
+    except KafkaException:
+        time.sleep(0.1)
 """
 
 
