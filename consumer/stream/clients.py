@@ -152,6 +152,12 @@ def admin_config(settings: Settings, instance: Instance) -> Config:
     return common(settings, instance, "admin client") | settings.kafka.for_admin()
 
 
+UNHURRIED_S = 3600.0
+"""How long a question to a group's coordinator may take, whether or not somebody waits so long for it. Where the time
+runs out before the coordinator is found, librdkafka aborts the whole process once it is: an assertion on memory that
+it has freed (rd_kafka_admin_coord_request in rdkafka_admin.c, librdkafka #4605). This is the most that it takes."""
+
+
 class AnsweringConsumer(PromptConsumer):
     """A consumer that keeps what became of its commits: the answers come inside ``poll``."""
 

@@ -33,11 +33,6 @@ takes to be finished, half a second at most, and a heartbeat. Only what two look
 LOOKS = 4
 """How often the group is looked at after a change: enough for a rebalance that a slow member draws out."""
 
-ASK_S = 3600.0
-"""How long the broker may take to describe the group: as long as it likes, since nobody waits for it. Where the time
-runs out before the group's coordinator is found, librdkafka aborts the whole process once it is (an assertion on
-memory that it has freed: rd_kafka_admin_coord_request in rdkafka_admin.c, librdkafka #4605). This is the most that it
-takes."""
 COUNT_S = 1.0
 """How long it may take to name the topic's partitions, which is waited for: a millisecond as a rule."""
 
@@ -90,7 +85,8 @@ class Orphans:
         if self._looks and self._clock() >= self._at:
             self._looks -= 1
             self._at = self._clock() + LOOK_EVERY_S
-            self._asked = self._admin.describe_consumer_groups([self._group], request_timeout=ASK_S)[self._group]
+            asked = self._admin.describe_consumer_groups([self._group], request_timeout=clients.UNHURRIED_S)
+            self._asked = asked[self._group]
         return frozenset()
 
     def _nobody_s(self, asked: Future[Any]) -> frozenset[int]:

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AclOperation, AdminClient
 
 from consumer.errors import BrokerError
 from consumer.settings import Settings
-from consumer.stream.clients import Troubles
+from consumer.stream.clients import UNHURRIED_S, Troubles
 from consumer.stream.identity import TopicIdentity
 
 log = logging.getLogger(__name__)
@@ -128,9 +128,13 @@ def missing_rights(admin: AdminClient, settings: Settings) -> list[str]:
         if needed[topic] not in (granted or [needed[topic]]):
             missing.append(f"{needed[topic].name.title()} on topic {topic!r}")
     group = settings.kafka.group_id
-    answer = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=REACH_S)[group]
+    answer = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=UNHURRIED_S)[
+        group
+    ]
     try:
-        described = answer.result()
+        described = answer.result(REACH_S)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the group's coordinator does not answer")) from None
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return missing  # a group that nobody joined yet: brokers from 4.0 on say so

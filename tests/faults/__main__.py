@@ -9,6 +9,7 @@ python -m tests.faults --break newest-offset               # must turn red
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import threading
 import time
@@ -30,7 +31,7 @@ from tests.faults.proof import TRIES, Proof, prove
 from tests.faults.report import Report
 from tests.faults.run import Run
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
-from tests.faults.table import COLUMNS, TIMES, Line, printed, times, write
+from tests.faults.table import COLUMNS, TIMES, Line, printed, times, write, write_conditions
 from tests.faults.together import Together
 
 EXAMPLES = """examples:
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _survive(arena: Arena, options: argparse.Namespace, asked: StopRequest, console: Console) -> int:
     scenarios = options.scenario or SCENARIOS
+    if options.write:
+        write_conditions(options.write, shlex.join(["python", "-m", "tests.faults", *sys.argv[1:]]))
     with _progress(console) as progress:
         campaign = Campaign(arena, options, asked, progress, len(scenarios))
         together = Together(scenarios, campaign.run, options.at_once)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import platform
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import confluent_kafka
 from rich.table import Table
 
+from ops.local_kafka import jars
 from tests.faults.report import Report
 
 COLUMNS = (
@@ -80,15 +84,33 @@ def write(path: Path, mark: str, columns: Sequence[str], lines: Sequence[Sequenc
 
     New ones come at the table's end; a file that has no such table gets one at its own.
     """
+
+    def table(former: str) -> str:
+        rows = {row.split("|")[1].strip(): row for row in former.strip().splitlines()[2:]}
+        rows |= {line[0]: _row(line) for line in lines}
+        numbers = [all(cell[:1].isdigit() for cell in column) for column in zip(*lines, strict=True)]
+        head = [_row(columns), _row(["---:" if number else "---" for number in numbers])]
+        return "\n".join([*head, *rows.values()])
+
+    _between(path, mark, table)
+
+
+def write_conditions(path: Path, command: str) -> None:
+    """Puts between ``<!-- made -->`` and its end by which command the last lines were made, and on what."""
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    on = (
+        f"{os.cpu_count()} cores and {memory_gb:.0f} GB, {platform.system()}, Python {platform.python_version()}, "
+        f"librdkafka {confluent_kafka.libversion()[0]}, Apache Kafka {jars.version()}"
+    )
+    _between(path, "made", lambda _: f"```\n{command}\n```\n\nThe last lines were made with this, on {on}.")
+
+
+def _between(path: Path, mark: str, change: Callable[[str], str]) -> None:
     begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
     text = path.read_text("utf-8") if path.exists() else ""
     before, found, rest = text.partition(begin)
-    table, _, after = rest.partition(end) if found else ("", "", "\n")
-    rows = {row.split("|")[1].strip(): row for row in table.strip().splitlines()[2:]}
-    rows |= {line[0]: _row(line) for line in lines}
-    numbers = [all(cell[:1].isdigit() for cell in column) for column in zip(*lines, strict=True)]
-    head = [_row(columns), _row(["---:" if number else "---" for number in numbers])]
-    path.write_text(before + begin + "\n" + "\n".join([*head, *rows.values()]) + "\n" + end + after, "utf-8")
+    former, _, after = rest.partition(end) if found else ("", "", "\n")
+    path.write_text(f"{before}{begin}\n{change(former)}\n{end}{after}", "utf-8")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from tests.faults.__main__ import main
 from tests.faults.breakages import RULES
 from tests.faults.report import Report
 from tests.faults.scenarios import BY_NAME, SCENARIOS
-from tests.faults.table import COLUMNS, Line, times, write
+from tests.faults.table import COLUMNS, Line, times, write, write_conditions
 from tests.faults.tally import Counts
 
 GOOD = Counts(0, 0, 0, 0, 0, 0, silence_s=1.25)
@@ -93,6 +93,17 @@ def test_a_line_takes_the_place_of_its_former_self_and_leaves_the_text_around_it
     assert lines[0] == "before"
     assert lines[-1] == "after"
     assert [line.split("|")[1:3] for line in lines[4:-2]] == [[" kill ", " 2 "], [" stop ", " 1 "]]
+
+
+def test_the_page_says_by_which_command_its_lines_were_made_and_on_what(tmp_path: Path) -> None:
+    page = tmp_path / "chaos.md"
+    page.write_text("before\n<!-- made -->\nlast time's\n<!-- /made -->\nafter\n", "utf-8")
+    write_conditions(page, "python -m tests.faults --seeds 3")
+    lines = page.read_text("utf-8").splitlines()
+    assert "python -m tests.faults --seeds 3" in lines
+    assert "last time's" not in lines
+    assert any(" cores and " in line and "Apache Kafka 4" in line for line in lines)
+    assert [lines[0], lines[-1]] == ["before", "after"]
 
 
 def test_each_scenario_has_a_name_of_its_own_and_each_rule_one_that_finds_it() -> None:
