@@ -129,8 +129,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     # How soon it is back, with the service's own defaults.
     Scenario("back-stable", (kill_and_start,), instances=1, bounds={"ready to outcome": 2.0}),
     Scenario("back-made-up", (kill_and_start,), instances=1, stable=False, bounds={"end to outcome": 12.0}),
-    # A cooperative move takes two rounds, and librdkafka leaves a second between two joins of a member: a partition
-    # that moves waits for 1.1 to 1.4 s.
     Scenario("planned", (join_and_leave,), stable=False, bounds={"join: silence": 2.0, "leave: silence": 2.0}),
     # Instances.
     STOP,
