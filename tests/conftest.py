@@ -15,6 +15,7 @@ from dataclasses import fields
 
 import hypothesis
 import pytest
+from PIL import Image
 
 from consumer.settings import FAMILIES, Settings
 from ops.local_kafka import LocalKafka, jars
@@ -39,6 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
     for variable in list(os.environ):
         if variable in ours or variable.startswith(("KAFKA_", *FAMILIES)):
             del os.environ[variable]
+
+
+@pytest.fixture(autouse=True)
+def _pillow_as_it_was() -> Iterator[None]:
+    """Decoding sets Pillow's limit for its process, and that is this one where a test decodes by itself."""
+    limit = Image.MAX_IMAGE_PIXELS
+    yield
+    Image.MAX_IMAGE_PIXELS = limit
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

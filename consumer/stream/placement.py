@@ -92,15 +92,20 @@ class Placement:
         """
         if self._stuck:
             stuck, self._stuck = self._stuck, {}
+            if fresh := sorted(partition for partition, offset in stuck.items() if offset is None):
+                self._tell_fresh(fresh)
             self._begin({partition: self._place(partition, offset) for partition, offset in stuck.items()})
+
+    def _tell_fresh(self, partitions: list[int]) -> None:
+        where = f"partitions {partitions} of {self._topic} have no committed offset"
+        if self._strict:
+            raise BrokerError(f"{where}, and KAFKA_AUTO_OFFSET_RESET=error: set one")
+        log.info("%s: they are read from their first record on", where)
 
     def _place(self, partition: int, offset: int | None) -> int:
         """Where to begin instead of at this offset."""
         where = f"partition {partition} of {self._topic}"
         if offset is None:
-            if self._strict:
-                raise BrokerError(f"{where} has no committed offset, and KAFKA_AUTO_OFFSET_RESET=error: set one")
-            log.info("%s has no committed offset: it is read from its first record on", where)
             return FIRST
         if self._is_foreign(partition):
             log.error(
