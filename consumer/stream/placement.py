@@ -17,7 +17,9 @@ lies beyond the end            the brokers lost records, and nobody can tell whi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -33,6 +35,9 @@ FIRST: Final[int] = OFFSET_BEGINNING
 ASK_S: Final = 5.0
 """How long one question about a partition may take."""
 
+AGAIN_S: Final = 1.0
+"""How long nothing is asked once there was no answer."""
+
 
 class Placement:
     """The places of all assigned partitions. Belongs to the thread that polls.
@@ -40,14 +45,26 @@ class Placement:
     Args:
         identity: which topic it is; null where the broker cannot say (the embedded one).
         strict: end where an offset is missing (``KAFKA_AUTO_OFFSET_RESET=error``) rather than go on behind the gap.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, consumer: Consumer, topic: str, identity: TopicIdentity | None, *, strict: bool) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        topic: str,
+        identity: TopicIdentity | None,
+        *,
+        strict: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._consumer = consumer
         self._topic = topic
         self._identity = identity
         self._strict = strict
         self._new: set[int] = set()  # assigned, and nothing read yet
+        self._waiting: dict[int, int] = {}  # new, and the broker does not tell to which topic its offset belongs
+        self._ask_at = -math.inf
         self._next: dict[int, int] = {}
         self._stuck: dict[int, int | None] = {}
 
@@ -55,6 +72,7 @@ class Placement:
         """These partitions change hands: whatever was known of them is over."""
         for partition in partitions:
             self._new.discard(partition)
+            self._waiting.pop(partition, None)
             self._next.pop(partition, None)
             self._stuck.pop(partition, None)
 
@@ -72,8 +90,14 @@ class Placement:
             BrokerError: the topic was made again while it was read.
         """
         if partition in self._new:
+            if partition in self._waiting or partition in self._stuck:
+                return False  # it is read again, from what came first
+            foreign = self._is_foreign(partition)
+            if foreign is None:
+                self._waiting[partition] = offset
+                return False
             self._new.discard(partition)
-            if self._is_foreign(partition):
+            if foreign:
                 self._stuck[partition] = offset
                 self.settle()
                 return False
@@ -90,11 +114,22 @@ class Placement:
         Raises:
             BrokerError: nobody can tell where to begin.
         """
+        for partition, offset in list(self._waiting.items()):
+            if (foreign := self._is_foreign(partition)) is not None:
+                self._new.discard(partition)
+                del self._waiting[partition]
+                if foreign:
+                    self._stuck[partition] = offset
+                else:
+                    self._begin({partition: offset})
         if self._stuck:
             stuck, self._stuck = self._stuck, {}
             if fresh := sorted(partition for partition, offset in stuck.items() if offset is None):
                 self._tell_fresh(fresh)
-            self._begin({partition: self._place(partition, offset) for partition, offset in stuck.items()})
+            places = {partition: self._place(partition, offset) for partition, offset in stuck.items()}
+            self._stuck |= {partition: stuck[partition] for partition, place in places.items() if place is None}
+            if known := {partition: place for partition, place in places.items() if place is not None}:
+                self._begin(known)
 
     def _tell_fresh(self, partitions: list[int]) -> None:
         where = f"partitions {partitions} of {self._topic} have no committed offset"
@@ -102,12 +137,15 @@ class Placement:
             raise BrokerError(f"{where}, and KAFKA_AUTO_OFFSET_RESET=error: set one")
         log.info("%s: they are read from their first record on", where)
 
-    def _place(self, partition: int, offset: int | None) -> int:
-        """Where to begin instead of at this offset."""
+    def _place(self, partition: int, offset: int | None) -> int | None:
+        """Where to begin instead of at this offset; null while the broker does not tell."""
         where = f"partition {partition} of {self._topic}"
         if offset is None:
             return FIRST
-        if self._is_foreign(partition):
+        foreign = self._is_foreign(partition)
+        if foreign is None:
+            return None
+        if foreign:
             log.error(
                 "%s was made again since offset %d was committed: it is read from its first record on", where, offset
             )
@@ -130,16 +168,25 @@ class Placement:
             )
         return offset
 
-    def _is_foreign(self, partition: int) -> bool:
-        """Whether the committed offset was committed in another topic of this name."""
+    def _is_foreign(self, partition: int) -> bool | None:
+        """Whether the committed offset was committed in another topic of this name; null if the broker does not say.
+
+        Then nobody is asked for a while, so that a turn waits for one question however many partitions there are.
+        """
         if self._identity is None:
             return False
+        if self._clock() < self._ask_at:
+            return None
         try:
             (found,) = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=ASK_S)
-        except KafkaException as error:
-            log.warning("the committed offset of partition %d could not be read: %s", partition, error.args[0].str())
-            return False
-        if found.error or not self._identity.is_foreign(found.metadata):
+            error = found.error
+        except KafkaException as raised:
+            error = raised.args[0]
+        if error is not None:
+            log.warning("the committed offset of partition %d could not be read: %s", partition, error.str())
+            self._ask_at = self._clock() + AGAIN_S
+            return None
+        if not self._identity.is_foreign(found.metadata):
             return False
         self._identity.look_now()  # it may be this process that knows the former topic only: then it ends here
         return True
