@@ -195,7 +195,8 @@ class Breaker:
         """In a row."""
         self.probe_at = 0.0
         """When the next probe may begin."""
-        self._hidden: tuple[Cause, str] | None = None  # why it opened, while the network hides whether that holds
+        # Why it opened, and for how many probes, while the network hides whether that holds.
+        self._hidden: tuple[Cause, str, int] | None = None
         self._probe: Hashable | None = None
         self._probes: Counter[Hashable] = Counter()
 
@@ -265,7 +266,7 @@ class Breaker:
             "model": told.model,
         }
         if passed[cause] and self._hidden is not None and not passed[self._hidden[0]]:
-            (self.cause, self.reason), self._hidden = self._hidden, None
+            (self.cause, self.reason, self.failed_probes), self._hidden = self._hidden, None
         elif passed[cause]:
             self._close()
             self._note(told, now)
@@ -274,7 +275,7 @@ class Breaker:
             self.probe_at = now
             return True
         if told.network is False and cause != "network":  # one trouble does not rule out another
-            self._hidden = cause, self.reason
+            self._hidden, self.failed_probes = (cause, self.reason, self.failed_probes), 0
             self.cause, self.reason = "network", f"a probe failed: {told.code}"
         if told.network is False:
             self._failing.add(told.place)

@@ -354,6 +354,15 @@ def test_a_network_that_comes_back_does_not_say_that_the_model_works(stream: Str
     assert stream.breaker.cause is None
 
 
+def test_probes_that_the_network_failed_are_not_held_against_the_model(stream: Stream) -> None:
+    stream.until_open(failed("model_failed"))
+    for number in range(2 * HOPELESS_PROBES):
+        stream.probe(failed("connect_failed"), number)
+    stream.probe(failed("http_status"))
+    assert stream.breaker.cause == "model"
+    assert not stream.breaker.hopeless
+
+
 def test_closed_it_costs_next_to_nothing() -> None:
     breaker = Breaker()
     told = [got(f"host-{number % 50}") for number in range(1000)]
