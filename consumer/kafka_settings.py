@@ -46,7 +46,7 @@ REFUSED = {
     "partitioner": "keys go where Java clients put them (murmur2)",
 }
 
-SECRET = re.compile(r"password|sasl\.oauthbearer\.(client\.secret|config)|pem$|jaas|sasl\.username\.password")
+SECRET = re.compile(r"password|passphrase|secret|sasl\.oauthbearer\.config|pem$|jaas")
 
 
 @dataclass(frozen=True, slots=True)
