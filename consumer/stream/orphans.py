@@ -16,9 +16,10 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from consumer.settings import Settings
@@ -45,10 +46,19 @@ class Orphans:
         group: its id.
         topic: the input topic.
         clock: monotonic seconds.
+        renew: makes another admin client.
     """
 
-    def __init__(self, admin: AdminClient, group: str, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        admin: AdminClient,
+        group: str,
+        topic: str,
+        clock: Callable[[], float] = time.monotonic,
+        renew: Callable[[], AdminClient] | None = None,
+    ) -> None:
         self._admin = admin
+        self._renew = renew
         self._group = group
         self._topic = topic
         self._clock = clock
@@ -64,8 +74,8 @@ class Orphans:
         config = clients.consumer_config(settings, instance)
         if not instance.stable or "cooperative" not in config.get("partition.assignment.strategy", ""):
             return None
-        admin = AdminClient(clients.common(settings, instance, "admin") | settings.kafka.for_admin())
-        return cls(admin, settings.kafka.group_id, settings.input_topic)
+        make = partial(AdminClient, clients.common(settings, instance, "admin") | settings.kafka.for_admin())
+        return cls(make(), settings.kafka.group_id, settings.input_topic, renew=make)
 
     def changed(self) -> None:
         """This member's assignment has changed: the group is worth a few looks."""
@@ -92,9 +102,16 @@ class Orphans:
     def _nobody_s(self, asked: Future[Any]) -> frozenset[int]:
         try:
             described = asked.result()
-            partitions = self._admin.list_topics(self._topic, timeout=COUNT_S).topics[self._topic].partitions
+            # `list_topics` of an admin client, a producer to librdkafka, would make a topic that was deleted again.
+            topic = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=COUNT_S)[self._topic]
+            partitions = [one.id for one in topic.result(COUNT_S).partitions]
+        except TimeoutError:
+            return frozenset()
         except KafkaException as error:
             log.info("the group could not be looked at: %s", error.args[0].str())
+            if error.args[0].code() == KafkaError.NOT_COORDINATOR and self._renew is not None:
+                self._admin = self._renew()  # librdkafka asks the former coordinator for a quarter of an hour
+                self._looks = max(self._looks, 2)  # it takes two to find anything
             return frozenset()
         if described.state is not ConsumerGroupState.STABLE:
             return frozenset()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import ConsumerGroupState, TopicPartition
+from confluent_kafka import ConsumerGroupState, TopicCollection, TopicPartition
 
 from tests.simulation.agenda import Agenda
 from tests.simulation.broker import Broker
@@ -41,9 +41,11 @@ class Admin:
         self._agenda.after(self._dice.short(), describe)
         return dict.fromkeys(groups, answer)
 
-    def list_topics(self, topic: str, timeout: float) -> Any:
-        partitions = dict.fromkeys(range(self._broker.topics[topic]))
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=partitions)})
+    def describe_topics(self, topics: TopicCollection, request_timeout: float) -> dict[str, Future[Any]]:
+        answer: Future[Any] = Future()
+        partitions = range(self._broker.topics[self._broker.input])
+        answer.set_result(SimpleNamespace(partitions=[SimpleNamespace(id=number) for number in partitions]))
+        return {self._broker.input: answer}
 
     def _description(self) -> GroupDescription:
         group = self._broker.group

@@ -89,8 +89,10 @@ class Admin:
             future.set_result(SimpleNamespace(state=self.state, members=members))
         return {groups[0]: future}
 
-    def list_topics(self, topic: str, timeout: float) -> Any:
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=dict.fromkeys(range(4)))})
+    def describe_topics(self, topics: Any, request_timeout: float) -> Mapping[str, Future[Any]]:
+        future: Future[Any] = Future()
+        future.set_result(SimpleNamespace(partitions=[SimpleNamespace(id=number) for number in range(4)]))
+        return {"t": future}
 
 
 class Watch:
@@ -99,8 +101,14 @@ class Watch:
     def __init__(self) -> None:
         self.admin = Admin()
         self.now = 100.0
-        self.orphans = Orphans(self.admin, "g", "t", clock=lambda: self.now)
+        self.renewed = 0
+        self.orphans = Orphans(self.admin, "g", "t", clock=lambda: self.now, renew=self.renew)
         self.orphans.changed()
+
+    def renew(self) -> Any:
+        self.renewed += 1
+        self.admin.error = None
+        return self.admin
 
     def look(self) -> set[int]:
         """Lets the time for one look pass, and gives what it found."""
@@ -135,6 +143,18 @@ def test_a_group_at_rest_is_looked_at_a_few_times_only() -> None:
     watch.orphans.changed()
     watch.look()
     assert watch.admin.asked == LOOKS + 1
+
+
+def test_a_coordinator_that_has_moved_is_looked_for_by_another_client() -> None:
+    watch = Watch()
+    watch.admin.assigned = [[0, 1, 2, 3]]
+    for _ in range(LOOKS - 1):
+        watch.look()
+    watch.admin.error = KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+    watch.look()
+    watch.admin.assigned = [[0]]
+    assert watch.renewed == 1
+    assert [watch.look(), watch.look()] == [set(), {1, 2, 3}]
 
 
 def test_a_broker_that_refuses_or_is_silent_is_no_reason() -> None:
