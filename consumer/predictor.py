@@ -84,7 +84,7 @@ class Predictor:
             fetched = future.result()
             self._on_stage("fetch", fetched.took_s)
             here, stage = time.monotonic(), "decode"
-            image = self._decoder.decode(fetched.body, fetched.left_s)
+            image = self._decoder.decode(fetched.body, fetched.left_s, fetched.machine)
             self._on_stage("decode", time.monotonic() - here)
             stage = "predict"
             predicted = self._ask_model(image.pixels, urgent)

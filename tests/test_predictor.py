@@ -152,7 +152,7 @@ def test_a_bug_of_ours_is_an_answer_without_its_details(predictor: Predictor) ->
 
 def test_a_bug_of_ours_has_the_stage_that_it_is_in(fetcher: StubFetcher) -> None:
     class Broken(InThread):
-        def decode(self, body: bytes, timeout_s: float) -> DecodedImage:
+        def decode(self, body: bytes, timeout_s: float, machine: object = None) -> DecodedImage:
             raise KeyError(body)
 
     for predictor, stage in (

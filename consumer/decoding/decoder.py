@@ -8,10 +8,11 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 
 from consumer.decoding.process import DecoderProcess, Died, NeedsRoom, NotStarted
+from consumer.decoding.shares import Shares
 from consumer.errors import FatalError, FetchTimeout, ImageCorrupt, ImageTooLarge, Overloaded
 from consumer.imaging import Decoded, DecodedImage, kind_of
 from consumer.logs.sparing import Sparing
@@ -38,6 +39,7 @@ class Decoder:
         self._idle: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
         for _ in range(processes):
             self._idle.put(None)
+        self._shares = Shares(max(1, processes - 1))
         self._room = threading.Lock()
         self._sparing = Sparing(log, "troubles with decoders")
         self.deaths = 0
@@ -56,12 +58,13 @@ class Decoder:
         except (NotStarted, TimeoutError) as error:
             raise FatalError(str(error) or f"no process for decoding was ready after {START_S:g} s") from error
 
-    def decode(self, body: bytes, timeout_s: float) -> DecodedImage:
+    def decode(self, body: bytes, timeout_s: float, machine: Hashable = None) -> DecodedImage:
         """An image's first frame, upright, in RGB on white, at the model's size.
 
         Args:
             body: the file as it came.
             timeout_s: what is left of the event's time, in seconds.
+            machine: who sent it: all processes but one are lent to images of one machine at the same time.
 
         Raises:
             ImageError: it does not become pixels, or its decoder crashes or takes too much.
@@ -71,11 +74,8 @@ class Decoder:
         kind = kind_of(body)
         until = time.monotonic() + timeout_s
         try:
-            try:
-                decoded = self._decode(body, kind, until, may_be_large=False)
-            except NeedsRoom:
-                with self._only_large_one(until):
-                    decoded = self._decode(body, kind, until, may_be_large=True)
+            with self._shares.one(machine, until):
+                decoded = self._decode_or_wait_for_room(body, kind, until)
         except TimeoutError:
             raise FetchTimeout("the image was not decoded in time (FETCH_DEADLINE_S)", stage="decode") from None
         except NotStarted as error:
@@ -98,6 +98,13 @@ class Decoder:
             if process is not None:
                 process.end()
             self._idle.put(None)
+
+    def _decode_or_wait_for_room(self, body: bytes, kind: str, until: float) -> Decoded:
+        try:
+            return self._decode(body, kind, until, may_be_large=False)
+        except NeedsRoom:
+            with self._only_large_one(until):
+                return self._decode(body, kind, until, may_be_large=True)
 
     def _decode(self, body: bytes, kind: str, until: float, *, may_be_large: bool) -> Decoded:
         """Once more where a process died: something else than the image may have killed it."""

@@ -382,3 +382,25 @@ def test_a_process_that_is_slow_to_start_is_waited_for_and_not_thrown_away(make_
     (pid,) = children()
     assert using.decode(picture(), decoder.START_S).info.width == 60
     assert children() == {pid}
+
+
+def test_images_of_one_machine_leave_a_process_to_the_others(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", sabotage.COMMAND)
+    decoder = make_decoder(processes=2)
+    endless = sabotage.picture_that("sleeps for ever")
+    with ThreadPoolExecutor(3) as threads:
+        held = [threads.submit(decoder.decode, endless, 6.0, "greedy") for _ in range(3)]
+        assert decoder.decode(picture(), 5.0, "other").info.height == 40
+        assert not any(one.done() for one in held)
+        for one in held:
+            with pytest.raises(FetchTimeout):
+                one.result()
+
+
+def test_a_place_is_given_back_whatever_the_image_came_to(sabotaged: Decoder) -> None:
+    for misdeed in ("segfaults", "answers nonsense"):
+        with pytest.raises(ImageCorrupt):
+            sabotaged.decode(sabotage.picture_that(misdeed), 30, "one")
+    assert sabotaged.decode(picture(), 30, "one").info.height == 40
