@@ -185,13 +185,16 @@ class Fetcher:
             return None
 
     def _exchange(self, ticket: Ticket[_Job]) -> None:
+        holds = True
         try:
-            self._ask(ticket)
+            holds = self._ask(ticket)
         finally:
-            with self._lock:
-                self._give_back(ticket)
+            if holds:
+                with self._lock:
+                    self._give_back(ticket)
 
-    def _ask(self, ticket: Ticket[_Job]) -> None:
+    def _ask(self, ticket: Ticket[_Job]) -> bool:
+        """Returns whether the turn is still this thread's: if the fetch goes on, another may have taken it already."""
         job, error, fetched, bug = ticket.job, None, None, None
         assert ticket.begun is not None
         job.errand.begin(ticket.begun)
@@ -224,6 +227,7 @@ class Fetcher:
             job.future.set_exception(error)
             for other in others:
                 _fail(other, other.job.errand.failed_with(error))
+        return fetched is not None
 
     def _keep_time(self) -> None:
         """Wakes sleepers, and ends what has stood in line for too long."""

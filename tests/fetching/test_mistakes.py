@@ -14,7 +14,7 @@ from consumer.breaker import evidence
 from consumer.errors import FetchError, ProtocolError
 from consumer.fetching import fetcher as module
 from consumer.fetching.errand import Errand
-from consumer.fetching.fetcher import URGENT_THREADS
+from consumer.fetching.fetcher import URGENT_THREADS, Fetcher
 from consumer.fetching.lines import Lines
 from tests.fetching.conftest import MakeFetcher
 from tests.fetching.server import IMAGE, Answer, HostileServer, head, ok
@@ -86,6 +86,37 @@ def test_no_thread_ends_and_no_event_is_left_where_the_lines_go_wrong(
     assert fetcher.submit(url).result(5).body == IMAGE
     assert len(made) == 1 + URGENT_THREADS + 1
     assert all(thread.is_alive() for thread in made)
+
+
+def test_a_thread_gives_back_no_turn_of_another_that_goes_on_with_its_fetch(
+    server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, ask, turn = Errand.exchange, Fetcher._ask, Fetcher._exchange
+    goes_on, over = threading.Event(), threading.Event()
+    calls: list[Errand] = []
+
+    def exchanging(errand: Errand) -> Any:
+        calls.append(errand)
+        if len(calls) == 2:  # the other thread has it, until the first one is through
+            goes_on.set()
+            assert over.wait(5)
+        return exchange(errand)
+
+    def asking(fetcher: Fetcher, ticket: Any) -> Any:
+        answer = ask(fetcher, ticket)
+        assert goes_on.wait(5)
+        return answer
+
+    def turning(fetcher: Fetcher, ticket: Any) -> None:
+        turn(fetcher, ticket)
+        over.set()
+
+    monkeypatch.setattr(Errand, "exchange", exchanging)
+    monkeypatch.setattr(Fetcher, "_ask", asking)
+    monkeypatch.setattr(Fetcher, "_exchange", turning)
+    url = server.serve("/", (head("302 Found", "Location: /there", "Content-Length: 0"), "keep"))
+    server.serve("/there", ok())
+    assert make_fetcher(fetch_concurrency=2).submit(url).result(10).body == IMAGE
 
 
 def test_the_thread_that_keeps_the_time_survives(
