@@ -11,12 +11,9 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +21,8 @@ import requests
 from confluent_kafka import Producer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ops.bench.processes import BenchError, started
+from ops.bench.systems import await_answer
 from ops.local_kafka import LocalKafka, LocalKafkaError
 from ops.local_kafka.ports import free_ports
 
@@ -71,45 +70,17 @@ def counted(url: str) -> dict[str, int]:
     return {line.split('"')[1]: round(float(line.rsplit(" ", 1)[1])) for line in lines}
 
 
-@contextmanager
-def process(*arguments: str, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    """``python ARGUMENTS`` with its output in a file, ended with the block."""
-    with log.open("ab") as output:
-        started = subprocess.Popen(
-            [sys.executable, *arguments], env=os.environ | environ, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        yield started
-    finally:
-        started.terminate()
-        started.wait(40)
-
-
-def wait_until_ready(url: str, service: subprocess.Popen[bytes], log: Path) -> None:
-    """Returns when a path of ours answers 200; raises if the process ends before."""
-    while True:
-        if service.poll() is not None:
-            raise SystemExit(f"it ended with {service.returncode}:\n{log.read_text('utf-8')}")
-        try:
-            if requests.get(url, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            pass  # it does not listen yet
-        time.sleep(0.1)
-
-
 def run(minutes: float, rate: float, folder: Path) -> list[Look]:
     """The load and what was seen; the service's log stays in ``folder``."""
     image_port, http_port = free_ports(2)
     images, http = f"http://127.0.0.1:{image_port}", f"http://127.0.0.1:{http_port}"
-    log = folder / "service.log"
     with (
         LocalKafka(brokers=1) as kafka,
-        process("-m", "consumer.demo.images", "--port", str(image_port), log=folder / "images.log") as server,
+        started("images", ["-m", "consumer.demo.images", "--port", str(image_port)], folder) as server,
     ):
         for topic, partitions in TOPICS.items():
             kafka.create_topic(topic, partitions)
-        wait_until_ready(f"{images}/healthz", server, folder / "images.log")
+        await_answer(server, f"{images}/healthz", folder / "images.log")
         environ = {
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "HTTP_PORT": str(http_port),
@@ -117,8 +88,8 @@ def run(minutes: float, rate: float, folder: Path) -> list[Look]:
             "FETCH_ALLOW_PORTS": "any",
             "LOG_FORMAT": "json",
         }
-        with process("-m", "consumer", "run", log=log, **environ) as service:
-            wait_until_ready(f"{http}/readyz", service, log)
+        with started("service", ["-m", "consumer", "run"], folder, **environ) as service:
+            await_answer(service, f"{http}/readyz", folder / "service.log")
             return load(
                 service.pid,
                 brokers=kafka.bootstrap_servers,
@@ -193,7 +164,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="steady-load-") as folder:
         try:
             looks = run(options.minutes, options.rate, Path(folder))
-        except LocalKafkaError as error:
+        except (BenchError, LocalKafkaError) as error:
             print(error, file=sys.stderr)
             return 1
     if options.json:

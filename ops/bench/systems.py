@@ -106,7 +106,7 @@ def service(around: Surroundings, model: Path, backend: str, precision: str) -> 
     began = time.monotonic()
     with started(source, ["-m", "consumer", "run"], around.folder, **environ) as process:
         url = f"http://127.0.0.1:{port}"
-        _await_answer(process, f"{url}/readyz", around.folder / f"{source}.log")
+        await_answer(process, f"{url}/readyz", around.folder / f"{source}.log")
         start_s = time.monotonic() - began
         status = requests.get(f"{url}/status", headers={"Accept": "application/json"}, timeout=10).json()
         info, size = status["model"], int(status["settings"]["BATCH_MAX_SIZE"])
@@ -139,12 +139,16 @@ def old_api(around: Surroundings, model: Path) -> Iterator[tuple[str, Popen[byte
     command = ["-m", "ops.bench.baselines.old_api", str(model), str(port)]
     with started("old-api", command, around.folder) as process:
         url = f"http://127.0.0.1:{port}"
-        _await_answer(process, f"{url}/openapi.json", around.folder / "old-api.log")
+        await_answer(process, f"{url}/openapi.json", around.folder / "old-api.log")
         yield url, process
 
 
-def _await_answer(process: Popen[bytes], url: str, log: Path) -> None:
-    """Returns when the path answers 200."""
+def await_answer(process: Popen[bytes], url: str, log: Path) -> None:
+    """Returns when the path answers 200.
+
+    Raises:
+        BenchError: the process ended, or it took longer than `READY_S`.
+    """
     until = time.monotonic() + READY_S
     while True:
         _refuse_ended(process, log, until)
