@@ -11,7 +11,7 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 
-from consumer.decoding.process import DecoderProcess, Died, NeedsRoom, NotStarted
+from consumer.decoding.process import NONSENSE, DecoderProcess, Died, NeedsRoom, NotItsAnswer, NotStarted
 from consumer.decoding.shares import Shares
 from consumer.errors import FatalError, FetchTimeout, ImageCorrupt, ImageTooLarge, Overloaded
 from consumer.imaging import Decoded, DecodedImage, kind_of
@@ -107,15 +107,19 @@ class Decoder:
                 return self._decode(body, kind, until, may_be_large=True)
 
     def _decode(self, body: bytes, kind: str, until: float, *, may_be_large: bool) -> Decoded:
-        """Once more where a process died: something else than the image may have killed it."""
+        """Once more where a process died, or answered another's request: that may be another's doing."""
         try:
             return self._attempt(body, until, may_be_large=may_be_large)
+        except NotItsAnswer:
+            self._sparing.log(logging.WARNING, "not asked", "a decoder answered what it was not asked: it is replaced")
         except Died as first:
             self._tell(body, kind, first)
             if first.signal == signal.SIGXCPU:
                 raise ImageCorrupt(f"decoding the {kind} image takes longer than its size explains") from None
         try:
             return self._attempt(body, until, may_be_large=may_be_large)
+        except NotItsAnswer:
+            raise ImageCorrupt(NONSENSE) from None
         except Died as second:
             self._tell(body, kind, second)
             if second.signal == signal.SIGKILL:  # not ours: the system's, which has no memory left

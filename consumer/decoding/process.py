@@ -55,6 +55,10 @@ class Died(Exception):
         super().__init__(self.signal.name if self.signal else f"exit code {code}")
 
 
+class NotItsAnswer(Exception):
+    """It answered for something else than it was asked: an earlier image took the process over."""
+
+
 class NotStarted(Exception):
     """No decoder's process can be started: that is no image's fault."""
 
@@ -142,6 +146,7 @@ class DecoderProcess:
             NeedsRoom: it is a large one, and ``may_be_large`` is not set.
             TimeoutError: not done in time. The process is still busy with it, so end it.
             Died: the process ended.
+            NotItsAnswer: it answered another request.
         """
         self.usable = False  # until it has answered
         self._images += 1
@@ -155,7 +160,7 @@ class DecoderProcess:
         except (ConnectionError, EOFError):
             raise self._death() from None
         if echo != nonce:
-            raise ImageCorrupt(NONSENSE)
+            raise NotItsAnswer
         if what == messages.PIXELS and length == self._bytes and 0 < width * height <= self._max_pixels:
             self._may_go_on()
             return Decoded(np.frombuffer(content, np.uint8).reshape(self._shape), (width, height))

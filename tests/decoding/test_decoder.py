@@ -226,14 +226,20 @@ def test_what_a_process_says_before_it_is_asked_is_no_answer_and_its_last_word(s
     assert pid not in children()
 
 
-def test_an_answer_without_the_number_of_its_request_is_nonsense(
+def test_an_answer_without_the_number_of_its_request_harms_its_process_and_not_the_image(
     sabotaged: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may come between the look whether there is one and the request."""
     pid = say_something_unasked(sabotaged)
     monkeypatch.setattr(process.DecoderProcess, "is_quiet", lambda _: True)
-    assert str(failure(sabotaged, picture())) == process.NONSENSE
+    body = picture()
+    there, here = sabotaged.decode(body, 30), decode_image(body, size=SIZE, max_pixels=MAX_PIXELS)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
     assert pid not in children()
+
+
+def test_an_image_that_has_every_decoder_answer_for_another_is_nonsense(sabotaged: Decoder) -> None:
+    assert str(failure(sabotaged, sabotage.picture_that("answers for another image"))) == process.NONSENSE
 
 
 def test_a_process_makes_room_for_a_new_one_after_so_many_images(
