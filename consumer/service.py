@@ -189,6 +189,7 @@ class Service:
             self._loop.stop()
             self._thread.join(self.settings.drain_s + END_MARGIN_S)
             if self._thread.is_alive():
+                dump_stacks(log, "the stream did not end in time")
                 raise FatalError("the stream did not end in time")
         if self._failure is not None:
             raise self._failure
