@@ -85,9 +85,9 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
         _without(request, str(error))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[LocalKafka]:
-    """Three brokers of the module's own, to be killed and brought back. Always local."""
+    """Three brokers, to be killed and brought back by each test that does so. Always local."""
     if reason := jars.why_not():
         _without(request, reason)
     with LocalKafka(brokers=3) as cluster:

@@ -14,13 +14,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import SettingsError
 from consumer.kafka_settings import variable_of
 from consumer.logs import Repeats, kafka_logger
 from consumer.settings import Settings
 from consumer.stream.prompt import PromptConsumer
+from consumer.stream.timely import TimelyProducer
 
 log = logging.getLogger(__name__)
 
@@ -174,10 +175,10 @@ def make_consumer(config: Config) -> AnsweringConsumer:
         raise _refused(error, config) from None
 
 
-def make_producer(config: Config) -> Producer:
+def make_producer(config: Config) -> TimelyProducer:
     """A producer, or a `SettingsError` that names the variable which librdkafka refuses."""
     try:
-        return Producer(config)
+        return TimelyProducer(config)
     except KafkaException as error:
         raise _refused(error, config) from None
 

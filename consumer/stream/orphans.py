@@ -34,6 +34,10 @@ takes to be finished, half a second at most, and a heartbeat. Only what two look
 LOOKS = 4
 """How often the group is looked at after a change: enough for a rebalance that a slow member draws out."""
 
+PATIENCE_S = 10.0
+"""After which a question is asked anew, by a client that does not know a coordinator yet: about one that has left the
+cluster librdkafka answers nothing, for as long as no other broker's connection changes (#5511)."""
+
 COUNT_S = 1.0
 """How long it may take to name the topic's partitions, which is waited for: a millisecond as a rule."""
 
@@ -63,6 +67,7 @@ class Orphans:
         self._topic = topic
         self._clock = clock
         self._asked: Future[Any] | None = None
+        self._asked_at = 0.0
         self._before: frozenset[int] = frozenset()
         self._looks = 0
         self._at = 0.0
@@ -80,7 +85,7 @@ class Orphans:
     def changed(self) -> None:
         """This member's assignment has changed: the group is worth a few looks."""
         self._before = frozenset()
-        self._asked = None
+        self._ask_no_more()
         self._looks = LOOKS
         self._at = self._clock() + LOOK_EVERY_S
 
@@ -88,16 +93,25 @@ class Orphans:
         """Partitions that two looks in a row found with nobody; empty most of the time."""
         if self._asked is not None:
             if not self._asked.done():
+                if self._clock() >= self._asked_at + PATIENCE_S:
+                    self._ask_no_more()
                 return frozenset()
             asked, self._asked = self._asked, None
             before, self._before = self._before, self._nobody_s(asked)
             return before & self._before
         if self._looks and self._clock() >= self._at:
             self._looks -= 1
-            self._at = self._clock() + LOOK_EVERY_S
+            self._asked_at = self._clock()
+            self._at = self._asked_at + LOOK_EVERY_S
             asked = self._admin.describe_consumer_groups([self._group], request_timeout=clients.UNHURRIED_S)
             self._asked = asked[self._group]
         return frozenset()
+
+    def _ask_no_more(self) -> None:
+        """Lets go of a question, and of the client that has not answered it."""
+        if self._asked is not None and not self._asked.done() and self._renew is not None:
+            self._admin = self._renew()
+        self._asked = None
 
     def _nobody_s(self, asked: Future[Any]) -> frozenset[int]:
         try:

@@ -17,13 +17,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from consumer.fetching import Fetcher
 from consumer.model import Model
 from consumer.stream import clients
 from consumer.stream.loop import StreamLoop
 from consumer.stream.source import Source
+from consumer.stream.timely import TimelyProducer
 from tests.faults.journal import note
 
 POINTS = {
@@ -84,7 +85,7 @@ class Fate:
         self._after_fetch()
         self._after(Model, "predict", "after-predict")
         self._after(Source, "commit", "after-commit")
-        setattr(clients, "Producer", self._producer_type())  # noqa: B010 - a module's import, replaced
+        setattr(clients, "TimelyProducer", self._producer_type())  # noqa: B010 - a module's import, replaced
 
     def reached(self, point: str) -> bool:
         """Whether this passage of a point is the last one."""
@@ -130,10 +131,10 @@ class Fate:
 
         setattr(Fetcher, "submit", wrapped)  # noqa: B010 - as in `_after`, a class's method, replaced
 
-    def _producer_type(self) -> type[Producer]:
+    def _producer_type(self) -> type[TimelyProducer]:
         fate = self
 
-        class FatefulProducer(Producer):
+        class FatefulProducer(TimelyProducer):
             """A producer whose calls are points."""
 
             def begin_transaction(self) -> None:

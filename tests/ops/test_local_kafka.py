@@ -108,6 +108,7 @@ def test_a_topic_is_replicated_and_outlives_one_broker_of_three(kafka_cluster: L
     kafka_cluster.start(1)
     kafka_cluster.stop(2)
     assert read_committed(kafka_cluster.bootstrap_servers, "survivor", 2) == [b"one", b"two"]
+    kafka_cluster.start(2)
 
 
 def test_nothing_is_left_when_the_block_ends() -> None:

@@ -15,7 +15,7 @@ from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
 from consumer.settings import Settings
 from consumer.stream.clients import Instance, consumer_config
-from consumer.stream.orphans import LOOK_EVERY_S, LOOKS, Orphans
+from consumer.stream.orphans import LOOK_EVERY_S, LOOKS, PATIENCE_S, Orphans
 from ops.local_kafka import LocalKafka, jars
 from tests.brokers import Kafka
 from tests.stream.stage import PARTITIONS, Member, ShuffledWork, Stage, assert_each_once_and_in_order
@@ -155,6 +155,29 @@ def test_a_coordinator_that_has_moved_is_looked_for_by_another_client() -> None:
     watch.admin.assigned = [[0]]
     assert watch.renewed == 1
     assert [watch.look(), watch.look()] == [set(), {1, 2, 3}]
+
+
+def test_a_coordinator_that_does_not_answer_any_more_is_looked_for_by_another_client() -> None:
+    watch = Watch()
+    watch.admin.assigned = [[0, 1], [2]]
+    watch.admin.silent = True
+    assert watch.look() == set()
+    watch.admin.silent = False
+    assert watch.look() == set()
+    assert watch.renewed == 0
+    watch.now += PATIENCE_S
+    assert watch.look() == set()
+    assert watch.renewed == 1
+    assert watch.look() == set()
+    assert watch.look() == {3}
+
+
+def test_a_question_of_before_a_change_is_not_waited_for_after_it() -> None:
+    watch = Watch()
+    watch.admin.silent = True
+    assert watch.look() == set()
+    watch.orphans.changed()
+    assert watch.renewed == 1
 
 
 def test_a_broker_that_refuses_or_is_silent_is_no_reason() -> None:
