@@ -123,9 +123,17 @@ class Evidence:
 
 
 def evidence(
-    url: str, code: str | None, *, retriable: bool = False, stage: Stage = "predict", foreseen: bool = True
+    url: str,
+    code: str | None,
+    *,
+    retriable: bool = False,
+    stage: Stage = "predict",
+    foreseen: bool = True,
+    recalled: bool = False,
 ) -> Evidence:
     """What an event with this URL says that ended with this code, null for a prediction.
+
+    A ``recalled`` prediction says nothing of decoder and model, which were not asked.
 
     What nobody foresaw speaks against nobody, not even if it has the code of the model's failures: a stranger
     who finds such a mistake must not stop the service by sending it twenty times.
@@ -136,7 +144,7 @@ def evidence(
         return Evidence(code)
     place = _host(url)
     if code is None:
-        return _all_well(place)
+        return _all_well(place, not recalled)
     if not foreseen:
         return Evidence(code, place, network=True)
     if code == ModelFailed.code:
@@ -148,9 +156,9 @@ def evidence(
 
 
 @lru_cache(maxsize=1024)
-def _all_well(place: str) -> Evidence:
-    """The usual one, not made anew for each event."""
-    return Evidence(None, place, network=True, decoder=True, model=True)
+def _all_well(place: str, asked: bool) -> Evidence:
+    """The usual ones, not made anew for each event."""
+    return Evidence(None, place, network=True, decoder=True if asked else None, model=True if asked else None)
 
 
 def _host(url: str) -> str:

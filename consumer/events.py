@@ -69,6 +69,8 @@ class Prediction:
 
     probabilities: Probabilities
     image: ImageInfo
+    recalled: bool = field(default=False, compare=False)
+    """Whether the model said so of the same bytes earlier, and was not asked this time."""
 
     @property
     def labels(self) -> dict[str, str]:

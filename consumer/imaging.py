@@ -107,9 +107,10 @@ class DecodedImage:
     info: ImageInfo
 
     @classmethod
-    def of(cls, body: bytes, kind: str, decoded: Decoded) -> DecodedImage:
+    def of(cls, body: bytes, kind: str, decoded: Decoded, sha256: str | None = None) -> DecodedImage:
         """The image that ``body`` came to."""
-        info = ImageInfo(hashlib.sha256(body).hexdigest(), kind.lower(), *decoded.shape, len(body))
+        sha256 = sha256 or hashlib.sha256(body).hexdigest()
+        info = ImageInfo(sha256, kind.lower(), *decoded.shape, len(body))
         return cls(decoded.pixels, info)
 
 

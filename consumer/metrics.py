@@ -98,6 +98,16 @@ class Metrics:
             buckets=EVENT_BUCKETS,
             registry=self.registry,
         )
+        self.shared_fetches = Counter(
+            "image_consumer_shared_fetches_total",
+            "Events whose image came with the fetch of another event for the same URL.",
+            registry=self.registry,
+        )
+        self.recalled_answers = Counter(
+            "image_consumer_recalled_answers_total",
+            "Images that were neither decoded nor predicted, since the same bytes had been before.",
+            registry=self.registry,
+        )
         self.batch_size = Histogram(
             "image_consumer_batch_size", "Images in one model call.", buckets=BATCH_BUCKETS, registry=self.registry
         )

@@ -6,6 +6,7 @@ wrong with one image comes back as a `Failure` of that image.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -15,10 +16,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+from consumer.answer_cache import AnswerCache
 from consumer.decoding.decoder import Decoder
 from consumer.errors import EventError, ModelFailed, Overloaded, Stage
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
+from consumer.imaging import DecodedImage
 from consumer.logs.sparing import Sparing
 from consumer.model import Batcher
 from consumer.model.heads import Pixels
@@ -38,7 +41,9 @@ class Predictor:
         batcher: the model behind its queue.
         waiting: images of the topic that wait for the model at the same time. A thread with one more waits
             with it: so that the number of images in memory is bounded, however many events are in flight.
+        cache: answers to images that came before; null keeps none.
         on_stage: is told how long each fetch and decode took.
+        on_recalled: is told of each answer out of the cache.
     """
 
     def __init__(
@@ -48,13 +53,17 @@ class Predictor:
         batcher: Batcher,
         *,
         waiting: int,
+        cache: AnswerCache | None = None,
         on_stage: Timer | None = None,
+        on_recalled: Callable[[], None] | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._decoder = decoder
         self._batcher = batcher
         self._places = threading.BoundedSemaphore(waiting)
+        self._cache = cache
         self._on_stage = on_stage or _untimed
+        self._on_recalled = on_recalled or _uncounted
         self._mistakes = Sparing(log, "mistakes of ours")
 
     def submit(self, url: str, *, urgent: bool = False) -> Future[Answer]:
@@ -73,23 +82,54 @@ class Predictor:
         """Begins nothing more; does not wait for fetches under way."""
         self._fetcher.close()
 
-    def _look(self, answer: Future[Answer], urgent: bool, future: Future[Fetched]) -> None:
+    def _look(self, answer: _Answer, urgent: bool, future: Future[Fetched]) -> None:
         """Decodes and queues for the model; runs on the thread that fetched."""
         if future.cancelled():
             answer.cancel()
             return
-        answer.set_running_or_notify_cancel()
+        answer.begin()
+        if error := future.exception():  # not raised: it may be the failure of many, and would grow with each
+            answer.set_result(self._failure(error, "fetch"))
+            return
+        fetched = future.result()
         stage: Stage = "fetch"
         try:
-            fetched = future.result()
             self._on_stage("fetch", fetched.took_s)
-            here, stage = time.monotonic(), "decode"
-            image = self._decoder.decode(fetched.body, fetched.left_s, fetched.machine)
-            self._on_stage("decode", time.monotonic() - here)
+            stage = "decode"
+            image = self._image(answer, fetched, urgent)
+            if image is None:
+                return
             stage = "predict"
             predicted = self._ask_model(image.pixels, urgent)
         except Exception as error:  # noqa: BLE001 - every event gets an answer, a bug of ours included
             answer.set_result(self._failure(error, stage))
+            return
+        predicted.add_done_callback(partial(self._answer, answer, image.info))
+
+    def _image(self, answer: Future[Answer], fetched: Fetched, urgent: bool) -> DecodedImage | None:
+        """What to ask the model about; null if it need not be: the answer is known, or another event's to find."""
+        flight = fetched.flight
+        if flight is not None and flight.board(answer, partial(self._ask_again, answer, urgent)):
+            return None
+        sha256 = hashlib.sha256(fetched.body).hexdigest()
+        known = None if self._cache is None else self._cache.get(sha256)
+        if known is not None:
+            self._on_recalled()
+            answer.set_result(known)
+            return None
+        here = time.monotonic()
+        image = self._decoder.decode(fetched.body, fetched.left_s, fetched.machine, sha256)
+        self._on_stage("decode", time.monotonic() - here)
+        if flight is not None:
+            flight.image = image
+        return image
+
+    def _ask_again(self, answer: Future[Answer], urgent: bool, image: DecodedImage) -> None:
+        """Without waiting for a place: the image takes no more memory than it does already."""
+        try:
+            predicted = self._batcher.submit(image.pixels, urgent=urgent)
+        except Overloaded as error:
+            answer.set_result(self._failure(error, "predict"))
             return
         predicted.add_done_callback(partial(self._answer, answer, image.info))
 
@@ -107,7 +147,13 @@ class Predictor:
 
     def _answer(self, answer: Future[Answer], image: ImageInfo, predicted: Future[Probabilities]) -> None:
         error = Overloaded("the service is stopping") if predicted.cancelled() else predicted.exception()
-        answer.set_result(self._failure(error, "predict") if error else Prediction(predicted.result(), image))
+        if error:
+            answer.set_result(self._failure(error, "predict"))
+            return
+        prediction = Prediction(predicted.result(), image)
+        if self._cache is not None:
+            self._cache.put(prediction)
+        answer.set_result(prediction)
 
     def _failure(self, error: BaseException, stage: Stage) -> Failure:
         if isinstance(error, EventError):
@@ -124,11 +170,21 @@ class _Answer(Future[Answer]):
 
     def __init__(self, fetched: Future[Fetched]) -> None:
         super().__init__()
-        self._fetched = fetched
+        self._fetched: Future[Fetched] | None = fetched
+
+    def begin(self) -> None:
+        """The fetch is over. Lets go of it, and with it of the image's bytes."""
+        self._fetched = None
+        self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
-        return self._fetched.cancel() and super().cancel()
+        fetched = self._fetched
+        return fetched is not None and fetched.cancel() and super().cancel()
 
 
 def _untimed(stage: Literal["fetch", "decode"], seconds: float) -> None:
     """Nobody wants to know."""
+
+
+def _uncounted() -> None:
+    """Nobody counts."""

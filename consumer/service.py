@@ -28,6 +28,7 @@ from typing import Self
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from consumer.answer_cache import AnswerCache
 from consumer.breaker import Breaker
 from consumer.codec import Encoder
 from consumer.decoding.decoder import Decoder
@@ -312,12 +313,19 @@ class Service:
         decoder = Decoder(model.config.input_size, self.settings.image_max_pixels, self._decoders())
         self._closing.callback(decoder.close)
         decoder.start()
+        kept_bytes = self.settings.model_cache_bytes
         predictor = Predictor(
-            Fetcher(self.settings, own=[(self.settings.http_host, self._web.port), *brokers, *bootstrap]),
+            Fetcher(
+                self.settings,
+                own=[(self.settings.http_host, self._web.port), *brokers, *bootstrap],
+                on_shared=self.metrics.shared_fetches.inc,
+            ),
             decoder,
             batcher,
             waiting=2 * size,  # one batch in the model, one to follow it
+            cache=AnswerCache(kept_bytes) if kept_bytes else None,
             on_stage=self.metrics.observe_stage,
+            on_recalled=self.metrics.recalled_answers.inc,
         )
         self._closing.callback(predictor.close)
         return predictor

@@ -78,6 +78,12 @@ def _choice(*accepted: str) -> Callable[[str], str]:
     return parse
 
 
+def _flag(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError("true or false")
+    return text == "true"
+
+
 def _topic(text: str) -> str:
     if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", text) or text in {".", ".."}:
         raise ValueError("a topic name: up to 249 letters, digits, dots, underscores and hyphens")
@@ -198,6 +204,12 @@ class Settings:
         _choice("auto", "float32", "bfloat16", "int8"),
         "auto takes the fastest one that agrees with float32",
     )
+    model_cache_bytes: int = _setting(
+        32 * 2**20,
+        _size(0, 2**40),
+        "memory for answers to images that came before, told by their bytes; 0 keeps none",
+        "32 MiB",
+    )
     batch_max_size: int | None = _setting(None, _whole(1, 1024), "most images in one model call", "tuned")
     batch_max_wait_ms: int | None = _setting(
         None, _whole(0, 10_000), "longest that an image waits for its batch to fill", "tuned"
@@ -210,6 +222,7 @@ class Settings:
     fetch_max_redirects: int = _setting(3, _whole(0, 20), "most redirects of one image")
     fetch_attempts: int = _setting(3, _whole(1, 10), "most attempts at one image, inside the deadline")
     fetch_concurrency: int | None = _setting(None, _whole(1, 1024), "images fetched at the same time", "tuned")
+    fetch_shared: bool = _setting(True, _flag, "events that wait for the same URL at the same time share one fetch")
     fetch_per_host: int = _setting(8, _whole(1, 1024), "connections to one host at the same time")
     fetch_allow_nets: tuple[Network, ...] = _setting(
         (), _nets, "private networks that are fetched from all the same, as CIDRs", "none"
@@ -306,6 +319,8 @@ def _text(value: Any) -> str:
     """A value as one would write it into the environment."""
     if value is None:
         return "any"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple | frozenset):

@@ -73,7 +73,8 @@ class Worker:
         outcome = self._encoder.outcome(record, event, answer, self._now_ms())
         if outcome.code is None:
             # Not `replace`, which takes three times as long, for every event.
-            return Outcome(outcome.kind, outcome.messages, None, outcome.reduced, evidence(event.url, None))
+            told = evidence(event.url, None, recalled=isinstance(answer, Prediction) and answer.recalled)
+            return Outcome(outcome.kind, outcome.messages, None, outcome.reduced, told)
         # The encoder finds out what no Failure says: that a probability is no number.
         return self._failed(outcome, record, event, NOT_FINITE if isinstance(answer, Prediction) else answer)
 

@@ -28,6 +28,10 @@ def got(host: str = "a") -> Evidence:
     return evidence(f"http://{host}/x.jpg", None)
 
 
+def recalled(host: str = "a") -> Evidence:
+    return evidence(f"http://{host}/x.jpg", None, recalled=True)
+
+
 def failed(code: str = "connect_failed", host: str = "a") -> Evidence:
     return evidence(f"http://{host}/x.jpg", code, retriable=True)
 
@@ -194,6 +198,20 @@ def test_a_model_that_answers_now_and_then_is_not_broken(stream: Stream) -> None
         assert stream.tell(got())
 
 
+def test_known_images_do_not_hide_that_the_model_is_broken_for_all_others(stream: Stream) -> None:
+    for _ in range(RUN - 1):
+        assert stream.tell(failed("model_failed"))
+        assert stream.tell(recalled())
+    assert not stream.tell(failed("model_failed"))
+    assert stream.breaker.cause == "model"
+
+
+def test_a_known_image_shows_that_the_network_works(stream: Stream) -> None:
+    stream.until_open(failed())
+    assert stream.probe(recalled())
+    assert stream.breaker.cause is None
+
+
 def test_the_reason_counts_and_names_nobody(stream: Stream) -> None:
     hosts = [f"shop-{n}.example" for n in range(RUN)]
     for n, host in enumerate(hosts):
@@ -329,8 +347,9 @@ def test_a_model_that_answers_no_probe_is_given_up(stream: Stream) -> None:
 
 def test_only_an_answer_of_the_model_shows_that_it_works(stream: Stream) -> None:
     stream.until_open(failed("model_failed"))
-    assert stream.probe(failed("http_status"))
-    assert stream.breaker.cause == "model"
+    for says_nothing in (failed("http_status"), recalled()):
+        assert stream.probe(says_nothing)
+        assert stream.breaker.cause == "model"
     assert stream.probe(got())
     assert stream.breaker.cause is None
 

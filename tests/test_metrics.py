@@ -25,6 +25,8 @@ CONTRACT = {
     "image_consumer_rebalances": "counter",
     "image_consumer_transactions": "counter",
     "image_consumer_model_info": "gauge",
+    "image_consumer_shared_fetches": "counter",
+    "image_consumer_recalled_answers": "counter",
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from consumer.answer_cache import AnswerCache
 from consumer.decoding.decoder import Decoder
 from consumer.errors import HttpStatus, ModelFailed, Overloaded
 from consumer.events import Failure, Prediction, Probabilities
@@ -23,9 +24,9 @@ from tests.decoding.in_thread import InThread
 ANSWER = {"sleeves": {"long": 0.75, "short": 0.25}}
 
 
-def picture() -> bytes:
+def picture(colour: str = "red") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (40, 30), "red").save(file, "PNG")
+    Image.new("RGB", (40, 30), colour).save(file, "PNG")
     return file.getvalue()
 
 
@@ -77,6 +78,7 @@ class StubBatcher:
 PAGES: dict[str, bytes | Exception] = {
     "good": picture(),
     "missing": HttpStatus(404, attempts=1),
+    "same": picture(),
     "page": b"<!doctype html><html></html>",
     "bug": RuntimeError("secret detail"),
 }
@@ -87,12 +89,19 @@ def fetcher() -> StubFetcher:
     return StubFetcher(PAGES)
 
 
-def make(fetcher: StubFetcher, batcher: StubBatcher, waiting: int = 2, decoder: Decoder | None = None) -> Predictor:
+def make(
+    fetcher: StubFetcher,
+    batcher: StubBatcher,
+    waiting: int = 2,
+    decoder: Decoder | None = None,
+    cache: AnswerCache | None = None,
+) -> Predictor:
     return Predictor(
         cast(Fetcher, fetcher),
         decoder or InThread((16, 8), 10_000),
         cast(Batcher, batcher),
         waiting=waiting,
+        cache=cache,
     )
 
 
@@ -152,7 +161,9 @@ def test_a_bug_of_ours_is_an_answer_without_its_details(predictor: Predictor) ->
 
 def test_a_bug_of_ours_has_the_stage_that_it_is_in(fetcher: StubFetcher) -> None:
     class Broken(InThread):
-        def decode(self, body: bytes, timeout_s: float, machine: object = None) -> DecodedImage:
+        def decode(
+            self, body: bytes, timeout_s: float, machine: object = None, sha256: str | None = None
+        ) -> DecodedImage:
             raise KeyError(body)
 
     for predictor, stage in (
@@ -208,3 +219,44 @@ def test_an_answer_can_be_cancelled_exactly_as_long_as_its_fetch_has_not_begun(f
     predictor.close()
     assert left.cancelled()
     assert not begun.done()
+
+
+# ── answers to images that came before ───────────────────────────────────────────────────────────
+
+
+def test_the_same_bytes_under_another_url_are_neither_decoded_nor_predicted_again(fetcher: StubFetcher) -> None:
+    batcher, decoder = StubBatcher(), InThread((16, 8), 10_000)
+    predictor = make(fetcher, batcher, decoder=decoder, cache=AnswerCache(2**20))
+    first, second = (predictor.submit(url).result(10) for url in ("good", "same"))
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Prediction)
+    assert (second, first.recalled, second.recalled) == (first, False, True)
+    assert (len(decoder.timeouts_s), len(batcher.asked)) == (1, 1)
+
+
+def test_without_a_cache_every_event_has_its_image_predicted(fetcher: StubFetcher) -> None:
+    batcher = StubBatcher()
+    predictor = make(fetcher, batcher)
+    assert [predictor.submit(url).result(10) for url in ("good", "same")]
+    assert len(batcher.asked) == 2
+
+
+def test_an_image_that_has_changed_is_asked_about_anew(fetcher: StubFetcher) -> None:
+    batcher = StubBatcher()
+    predictor = make(fetcher, batcher, cache=AnswerCache(2**20))
+    predictor.submit("good").result(10)
+    fetcher.pages = PAGES | {"good": picture("blue")}
+    answer = predictor.submit("good").result(10)
+    assert isinstance(answer, Prediction)
+    assert not answer.recalled
+    assert len(batcher.asked) == 2
+
+
+def test_a_failure_is_not_kept(fetcher: StubFetcher) -> None:
+    batcher = StubBatcher(ModelFailed("no"))
+    predictor = make(fetcher, batcher, cache=AnswerCache(2**20))
+    assert isinstance(predictor.submit("good").result(10), Failure)
+    batcher.error = None
+    answer = predictor.submit("good").result(10)
+    assert isinstance(answer, Prediction)
+    assert not answer.recalled

@@ -109,6 +109,7 @@ class Running:
                     "OUTPUT_TOPIC": self.output,
                     "DEAD_LETTER_TOPIC": self.dead,
                     "HTTP_PORT": "0",
+                    "MODEL_CACHE_BYTES": "0",  # there is one picture, and a model that fails is to be asked
                     "FETCH_ALLOW_NETS": "127.0.0.0/8",
                     "FETCH_ALLOW_PORTS": "any",
                 }

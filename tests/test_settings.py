@@ -31,12 +31,15 @@ def test_values_are_read_with_their_types() -> None:
             "FETCH_ALLOW_PORTS": "any",
             "MODEL_PATH": "/models/shop",
             "DRAIN_S": "2.5",
+            "FETCH_SHARED": "false",
+            "MODEL_CACHE_BYTES": "0",
         }
     )
     assert settings.fetch_max_bytes == 5 * 2**20
     assert settings.fetch_allow_nets == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     assert settings.fetch_allow_hosts == ("*.example.com", "images.example.org")
     assert settings.fetch_allow_ports is None
+    assert (settings.fetch_shared, settings.model_cache_bytes) == (False, 0)
     assert (settings.model_path, settings.drain_s) == (Path("/models/shop"), 2.5)
 
 
@@ -51,6 +54,7 @@ WRONG = {
     "INPUT_TOPIC": ("no spaces", "a topic name"),
     "INSTANCE_ID": ("a/b", "up to 200 letters"),
     "HTTP_PORT": ("-1", "a whole number from 0 to 65535"),
+    "FETCH_SHARED": ("yes", "true or false"),
     "LOG_LEVEL": ("INFO", "one of debug, info, warning, error"),
     "HTTP_HOST": ("http://x", "an address or host name"),
 }
@@ -121,4 +125,4 @@ def test_the_table_shows_values_as_one_would_write_them() -> None:
     rows = {row.variable: row.value for row in settings.rows()}
     assert rows["FETCH_ALLOW_PORTS"] == "80,8080"
     assert rows["FETCH_ALLOW_NETS"] == "10.0.0.0/8,::1/128"
-    assert rows["DRAIN_S"] == "25"
+    assert (rows["DRAIN_S"], rows["FETCH_SHARED"]) == ("25", "true")

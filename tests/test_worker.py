@@ -110,6 +110,7 @@ def test_work_that_was_cancelled_below_is_cancelled(worker: Worker, predictor: S
     ("answer", "told"),
     [
         (PREDICTION, Evidence(None, "shop.example", network=True, decoder=True, model=True)),
+        (replace(PREDICTION, recalled=True), Evidence(None, "shop.example", network=True)),
         (FAILURE, Evidence("http_status", "shop.example", network=True)),
         (NAN, Evidence("model_failed", "shop.example", network=True, decoder=True, model=False)),
         (BUG, Evidence("model_failed", "shop.example", network=True)),

@@ -58,13 +58,16 @@ class Decoder:
         except (NotStarted, TimeoutError) as error:
             raise FatalError(str(error) or f"no process for decoding was ready after {START_S:g} s") from error
 
-    def decode(self, body: bytes, timeout_s: float, machine: Hashable = None) -> DecodedImage:
+    def decode(
+        self, body: bytes, timeout_s: float, machine: Hashable = None, sha256: str | None = None
+    ) -> DecodedImage:
         """An image's first frame, upright, in RGB on white, at the model's size.
 
         Args:
             body: the file as it came.
             timeout_s: what is left of the event's time, in seconds.
             machine: who sent it: all processes but one are lent to images of one machine at the same time.
+            sha256: the file's, where the caller has it already; 0.06 ms for 100 KiB.
 
         Raises:
             ImageError: it does not become pixels, or its decoder crashes or takes too much.
@@ -81,7 +84,7 @@ class Decoder:
         except NotStarted as error:
             self._sparing.log(logging.ERROR, "no process", "%s", error)
             raise Overloaded("no process for decoding can be started", stage="decode") from None
-        return DecodedImage.of(body, kind, decoded)
+        return DecodedImage.of(body, kind, decoded, sha256)
 
     def close(self) -> None:
         """Ends every process: the idle ones now, the others as soon as they are given back."""

@@ -21,6 +21,7 @@ from consumer.fetching.adapter import ImageRequest
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.retry import Retries, retry_after_s
 from consumer.fetching.urls import Target, UrlPolicy, judge_text, parse
+from consumer.flight import Flight
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -35,6 +36,8 @@ class Fetched:
     took_s: float
     left_s: float
     machine: str | None = None
+    flight: Flight | None = None
+    """The one object of all events that the fetch is for; null if it is for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from requests import Response, Session
@@ -26,6 +26,7 @@ from consumer.fetching.resolver import Resolve, Resolver, system_resolve
 from consumer.fetching.retry import Retries
 from consumer.fetching.urls import UrlPolicy
 from consumer.fetching.wire import tls_context
+from consumer.flight import Flight
 from consumer.logs.sparing import Sparing
 from consumer.settings import Settings
 
@@ -44,8 +45,18 @@ AFTER_A_MISTAKE_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """One fetch, and whom it is for: those who ride along came later, and get what it comes to."""
+
     errand: Errand
     future: Future[Fetched] = field(default_factory=Future)
+    along: list[Future[Fetched]] = field(default_factory=list)
+
+    def come_to(self, result: Fetched | FetchError) -> None:
+        for future in (self.future, *self.along):
+            if isinstance(result, FetchError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
 
 class _OneHopSession(Session):
@@ -64,6 +75,7 @@ class Fetcher:
         own: host and port of what the service itself listens on and depends on: never fetched from.
         resolve: host name → addresses.
         tls: how certificates are verified.
+        on_shared: is told how many more one fetch is for, if any.
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class Fetcher:
         own: Iterable[tuple[str, int]] = (),
         resolve: Resolve = system_resolve,
         tls: ssl.SSLContext | None = None,
+        on_shared: Callable[[int], None] | None = None,
     ) -> None:
         resolver = Resolver(resolve)
         policy = AddressPolicy(settings.fetch_allow_nets)
@@ -97,6 +110,8 @@ class Fetcher:
             clock=clock,
         )
         self._clock = clock
+        self._shared = settings.fetch_shared
+        self._on_shared = on_shared
         threads = settings.fetch_concurrency or CONCURRENCY
         self._lines: Lines[_Job] = Lines(settings.fetch_per_host, threads, URGENT_THREADS, settings.fetch_deadline_s)
         self._lock = threading.Lock()
@@ -125,7 +140,8 @@ class Fetcher:
         except FetchError as error:
             future.set_exception(error)
             return future
-        ticket = Ticket(_Job(errand, future), self._clock(), urgent)
+        wants = errand.target.url if self._shared else None
+        ticket = Ticket(_Job(errand, future), self._clock(), urgent, wants=wants)
         with self._lock:
             if self._closed:
                 future.cancel()
@@ -150,7 +166,7 @@ class Fetcher:
                 condition.notify_all()
         for ticket in waiting:
             if not ticket.job.future.cancel():
-                ticket.job.future.set_exception(_stopping())
+                ticket.job.come_to(_stopping())
         self._rules.session.close()
 
     # ── the threads ──────────────────────────────────────────────────────────────────────────────
@@ -177,7 +193,11 @@ class Fetcher:
                 ticket = self._lines.take(self._clock(), urgent=urgent)
                 if ticket is None:
                     self._work[urgent].wait()
-                elif ticket.job.future.running() or ticket.job.future.set_running_or_notify_cancel():
+                elif ticket.job.future.running():
+                    self._rouse()
+                    return ticket
+                elif ticket.job.future.set_running_or_notify_cancel():
+                    self._take_along(ticket)
                     self._rouse()
                     return ticket
                 else:
@@ -222,9 +242,10 @@ class Fetcher:
             self._rouse()
             self._tell_time()
         if fetched is not None:
-            job.future.set_result(fetched)  # and what is done with it, before the host may have this thread's place
+            # And what is done with it, before the host may have this thread's place.
+            job.come_to(replace(fetched, flight=Flight()) if job.along else fetched)
         elif over and error is not None:
-            job.future.set_exception(error)
+            job.come_to(error)
             for other in others:
                 _fail(other, other.job.errand.failed_with(error))
         return fetched is not None
@@ -258,6 +279,12 @@ class Fetcher:
 
     # ── under the lock ───────────────────────────────────────────────────────────────────────────
 
+    def _take_along(self, ticket: Ticket[_Job]) -> None:
+        riders = [one.job.future for one in self._lines.along(ticket, self._clock())]
+        ticket.job.along = [one for one in riders if one.set_running_or_notify_cancel()]
+        if ticket.job.along and self._on_shared:
+            self._on_shared(len(ticket.job.along))
+
     def _give_back(self, ticket: Ticket[_Job]) -> None:
         self._lines.given_back(ticket, self._clock())
         self._rouse()
@@ -285,7 +312,7 @@ class Fetcher:
 def _fail(ticket: Ticket[_Job], error: FetchError) -> None:
     future = ticket.job.future
     if future.running() or (not future.done() and future.set_running_or_notify_cancel()):
-        future.set_exception(error)
+        ticket.job.come_to(error)
 
 
 def _stopping() -> ConnectFailed:

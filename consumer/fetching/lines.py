@@ -32,6 +32,7 @@ from typing import Generic
 from weakref import WeakValueDictionary
 
 from consumer.errors import FetchError
+from consumer.fetching.company import Company
 from consumer.fetching.queues import Host, Machine, T, Ticket
 from consumer.fetching.standing import Standing
 from consumer.fetching.urls import Origin
@@ -74,6 +75,7 @@ class Lines(Generic[T]):
         self._unwanted: OrderedDict[Origin, None] = OrderedDict()
         self._machines: WeakValueDictionary[Hashable, Machine[T]] = WeakValueDictionary()  # those of known hosts
         self._asleep: dict[Ticket[T], Origin] = {}
+        self._company: Company[T] = Company()
         self._timers: list[tuple[float, int, _Timer, Ticket[T] | Host[T]]] = []
         self._count = itertools.count()
 
@@ -91,6 +93,8 @@ class Lines(Generic[T]):
         self._unwanted.pop(origin, None)
         ticket.since = now
         host.line(urgent=ticket.urgent).part_of(ticket)[ticket] = None
+        if ticket.begun is None:
+            self._company.add(ticket)
         self._watch(host, ticket)
         self._list(host, now)
 
@@ -104,6 +108,7 @@ class Lines(Generic[T]):
             ticket, _ = line.begun.popitem(last=False)
         else:
             ticket, _ = line.fresh.popitem(last=host.standing.ailing)
+            self._company.remove(ticket)
         if ticket.begun is None:
             ticket.begun = now if host.standing.trusted else ticket.arrived
         ticket.since = now
@@ -115,6 +120,12 @@ class Lines(Generic[T]):
         self._count_on(host.machine, ticket, now)
         self._list(host, now)
         return ticket
+
+    def along(self, ticket: Ticket[T], now: float) -> list[Ticket[T]]:
+        """Who rides along with a ticket that has just been taken for the first time, and is in no line any more."""
+        host = ticket.host
+        assert host is not None
+        return self._out(host, self._company.of(ticket), now) if host.standing.trusted else []
 
     def answered(self, ticket: Ticket[T], now: float, error: FetchError | None, machine: Hashable = None) -> None:
         """Its exchange is over, with this error or well; its thread is still held.
@@ -194,6 +205,7 @@ class Lines(Generic[T]):
         self._unwanted.clear()
         self._machines.clear()
         self._asleep.clear()
+        self._company.clear()
         self._timers.clear()
         for ready in self._ready.values():
             ready.clear()
@@ -300,6 +312,8 @@ class Lines(Generic[T]):
     def _out(self, host: Host[T], tickets: list[Ticket[T]], now: float) -> list[Ticket[T]]:
         for one in tickets:
             del host.line(urgent=one.urgent).part_of(one)[one]
+            if one.begun is None:
+                self._company.remove(one)
         self._list(host, now)
         return tickets
 

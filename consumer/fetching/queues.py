@@ -29,6 +29,8 @@ class Ticket(Generic[T]):
     """Whether it is on one of the threads that hosts share which are not known to be quick."""
     asking: bool = False
     """Whether its exchange is under way; if not, the thread does something with the answer."""
+    wants: str | None = None
+    """What it is after: who is after the same may ride along with it, see `company`. Null shares with nobody."""
     host: Host[T] | None = None
     """Whose turn it has; null while it holds no thread."""
     machine: Machine[T] | None = None

@@ -26,15 +26,25 @@ MakeFetcher = Callable[..., Fetcher]
 
 @pytest.fixture
 def make_fetcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeFetcher]:
-    """Makes fetchers that may go to loopback, on any port, and whose pauses between attempts are short."""
+    """Makes fetchers that may go to loopback, on any port, and whose pauses between attempts are short.
+
+    Each event is fetched for by itself unless asked: what is sent a thousand times is not one fetch here.
+    """
     made: list[Fetcher] = []
     monkeypatch.setattr(Retries.__init__, "__defaults__", (lambda _low, high: high / 20,))
 
-    def make(*, resolve: Any = None, tls: Any = None, own: Any = None, **settings: Any) -> Fetcher:
-        ours = {"fetch_allow_nets": LOOPBACK, "fetch_allow_ports": None, "fetch_deadline_s": 5.0} | settings
-        more = {
-            name: value for name, value in {"resolve": resolve, "tls": tls, "own": own}.items() if value is not None
+    def make(
+        *, resolve: Any = None, tls: Any = None, own: Any = None, on_shared: Any = None, **settings: Any
+    ) -> Fetcher:
+        ours: dict[str, Any] = {
+            "fetch_allow_nets": LOOPBACK,
+            "fetch_allow_ports": None,
+            "fetch_deadline_s": 5.0,
+            "fetch_shared": False,
         }
+        ours |= settings
+        given = {"resolve": resolve, "tls": tls, "own": own, "on_shared": on_shared}
+        more = {name: value for name, value in given.items() if value is not None}
         made.append(Fetcher(Settings(**ours), **more))
         return made[-1]
 
