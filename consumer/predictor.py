@@ -111,14 +111,16 @@ class Predictor:
         flight = fetched.flight
         if flight is not None and flight.board(answer, partial(self._ask_again, answer, urgent)):
             return None
-        sha256 = hashlib.sha256(fetched.body).hexdigest()
-        known = None if self._cache is None else self._cache.get(sha256)
-        if known is not None:
-            self._on_recalled()
-            answer.set_result(known)
-            return None
-        here = time.monotonic()
-        image = self._decoder.decode(fetched.body, fetched.left_s, fetched.machine, sha256)
+        sha256 = None
+        if self._cache is not None:
+            sha256 = hashlib.sha256(fetched.body).hexdigest()
+            known = self._cache.get(sha256)
+            if known is not None:
+                self._on_recalled()
+                answer.set_result(known)
+                return None
+        here, left_s = time.monotonic(), fetched.left_s if flight is None else flight.left_s
+        image = self._decoder.decode(fetched.body, left_s, fetched.machine, sha256)
         self._on_stage("decode", time.monotonic() - here)
         if flight is not None:
             flight.image = image
@@ -128,7 +130,7 @@ class Predictor:
         """Without waiting for a place: the image takes no more memory than it does already."""
         try:
             predicted = self._batcher.submit(image.pixels, urgent=urgent)
-        except Overloaded as error:
+        except Exception as error:  # noqa: BLE001 - every event gets an answer, a bug of ours included
             answer.set_result(self._failure(error, "predict"))
             return
         predicted.add_done_callback(partial(self._answer, answer, image.info))

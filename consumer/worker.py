@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 from consumer.breaker import evidence
 from consumer.codec import NOT_FINITE, Encoder, decode_event
@@ -47,7 +48,7 @@ class Worker:
             return done
         answer = self._predictor.submit(event.url)
         done = _Work(answer)
-        answer.add_done_callback(lambda _: self._conclude(done, record, event, answer))
+        answer.add_done_callback(partial(self._conclude, done, record, event))
         return done
 
     def describe(self, record: Record) -> tuple[str, str] | None:
@@ -58,12 +59,12 @@ class Worker:
             return None
         return printable(event.event_id[:SHORT])[:SHORT], mask_url(event.url, SHORT)
 
-    def _conclude(self, done: Future[Outcome], record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
+    def _conclude(self, done: _Work, record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
         """Encodes on the thread that has the answer: the stream's own only moves outcomes."""
         if answer.cancelled():
             done.cancel()
             return
-        done.set_running_or_notify_cancel()
+        done.begin()
         try:
             done.set_result(self._outcome(record, event, answer.result()))
         except Exception as error:  # noqa: BLE001 - a bug of ours must end the process, not strand the event
@@ -103,7 +104,13 @@ class _Work(Future[Outcome]):
 
     def __init__(self, answer: Future[Answer]) -> None:
         super().__init__()
-        self._answer = answer
+        self._answer: Future[Answer] | None = answer
+
+    def begin(self) -> None:
+        """The answer is there. Lets go of it, or the two would hold each other until the garbage collector comes."""
+        self._answer = None
+        self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
-        return self._answer.cancel() and super().cancel()
+        answer = self._answer
+        return answer is not None and answer.cancel() and super().cancel()

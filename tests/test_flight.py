@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, cast
@@ -10,14 +11,29 @@ import numpy as np
 import pytest
 
 from consumer.answer_cache import AnswerCache
-from consumer.errors import HttpStatus, ModelFailed
+from consumer.errors import HttpStatus, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
 from consumer.flight import Flight
+from consumer.imaging import DecodedImage
 from consumer.model import Batcher
 from consumer.predictor import Predictor
 from tests.decoding.in_thread import InThread
 from tests.test_predictor import ANSWER, StubBatcher, picture
+
+LEFT_S = 9.5
+
+
+class Shaky(InThread):
+    """Cannot start a process for the first few images."""
+
+    fails = 0
+
+    def decode(self, body: bytes, timeout_s: float, machine: object = None, sha256: str | None = None) -> DecodedImage:
+        image = super().decode(body, timeout_s, machine, sha256)
+        if len(self.timeouts_s) <= self.fails:
+            raise Overloaded("no process for decoding can be started", stage="decode")
+        return image
 
 
 class TogetherFetcher:
@@ -31,7 +47,7 @@ class TogetherFetcher:
         return self.waiting[-1]
 
     def answer(self, result: bytes | Exception) -> None:
-        flight, waiting = Flight(), self.waiting
+        flight, waiting = Flight(LEFT_S), self.waiting
         self.waiting = []
         for future in waiting:
             assert future.set_running_or_notify_cancel()
@@ -39,7 +55,7 @@ class TogetherFetcher:
             if isinstance(result, Exception):
                 future.set_exception(result)
             else:
-                future.set_result(Fetched(result, 1, 0.5, 9.5, flight=flight))
+                future.set_result(Fetched(result, 1, 0.5, LEFT_S, flight=flight))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -48,7 +64,7 @@ class TogetherFetcher:
 class World:
     def __init__(self, batcher: StubBatcher | Batcher, *, waiting: int = 1, cache: AnswerCache | None = None) -> None:
         self.fetcher = TogetherFetcher()
-        self.decoder = InThread((16, 8), 10_000)
+        self.decoder = Shaky((16, 8), 10_000)
         self.predictor = Predictor(
             cast(Fetcher, self.fetcher), self.decoder, cast(Batcher, batcher), waiting=waiting, cache=cache
         )
@@ -129,6 +145,50 @@ def test_a_model_that_fails_for_good_is_asked_for_each_without_holding_itself_up
     assert {one.code for one in answers if isinstance(one, Failure)} == {"model_failed"}
     assert len(answers) == 6
     assert sum(calls) >= 6
+
+
+def test_a_mistake_while_the_model_is_asked_again_is_an_answer_for_each() -> None:
+    class Broken(StubBatcher):
+        def submit(self, pixels: np.ndarray[Any, Any], *, urgent: bool = False) -> Future[Probabilities]:
+            if self.asked:
+                raise KeyError("banana")
+            self.error = ModelFailed("out of memory")
+            return super().submit(pixels, urgent=urgent)
+
+    first, *others = World(Broken()).answers(3, picture())
+    assert isinstance(first, Failure)
+    assert all(isinstance(one, Failure) and not one.foreseen for one in others)
+
+
+def test_that_no_decoder_could_be_started_is_a_failure_of_one_event_and_the_next_one_tries() -> None:
+    """Otherwise one such moment would be as many failures as there are events, and the breaker would open."""
+    world = World(StubBatcher())
+    world.decoder.fails = 2
+    answers = world.answers(5, picture())
+    assert [getattr(one, "code", None) for one in answers] == ["overloaded"] * 2 + [None] * 3
+    assert len(world.decoder.timeouts_s) == 3
+    assert world.decoder.timeouts_s == sorted(world.decoder.timeouts_s, reverse=True)
+    assert world.decoder.timeouts_s[-1] < LEFT_S
+
+
+def test_an_answer_that_is_held_on_to_holds_no_pixels() -> None:
+    """Outcomes may wait long for earlier events of their partition; images would be 150 kB each."""
+    pixels: list[weakref.ref[Any]] = []
+
+    class Remembers(StubBatcher):
+        def submit(self, image: np.ndarray[Any, Any], *, urgent: bool = False) -> Future[Probabilities]:
+            pixels.append(weakref.ref(image))
+            return super().submit(image, urgent=urgent)
+
+    batcher = Remembers()
+    batcher.busy = True
+    world = World(batcher)
+    futures = [world.predictor.submit("u") for _ in range(3)]
+    world.fetcher.answer(picture())
+    assert pixels[0]() is not None
+    batcher.waiting.pop().set_result(ANSWER)
+    assert all(one.done() for one in futures)
+    assert pixels[0]() is None
 
 
 def test_a_known_picture_is_recalled_for_all_at_once() -> None:

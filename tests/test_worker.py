@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import cast
@@ -97,6 +99,20 @@ def test_work_that_has_begun_cannot_be_cancelled(worker: Worker, predictor: Stub
     assert not done.cancel()
     predictor.answers["u"].set_result(PREDICTION)
     assert done.result(1).kind == "predicted"
+
+
+def test_what_is_done_is_freed_at_once_without_the_garbage_collector(worker: Worker, predictor: StubPredictor) -> None:
+    done = worker.submit(record(b'{"url": "u"}'))
+    answer = predictor.answers.pop("u")
+    answer.set_result(PREDICTION)
+    freed = weakref.ref(answer)
+    gc.disable()
+    try:
+        del answer
+        assert done.done()
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_work_that_was_cancelled_below_is_cancelled(worker: Worker, predictor: StubPredictor) -> None:

@@ -53,6 +53,8 @@ class _Job:
 
     def come_to(self, result: Fetched | FetchError) -> None:
         for future in (self.future, *self.along):
+            if future.done():
+                continue  # cancelled; or answered, before a mistake of ours
             if isinstance(result, FetchError):
                 future.set_exception(result)
             else:
@@ -243,7 +245,7 @@ class Fetcher:
             self._tell_time()
         if fetched is not None:
             # And what is done with it, before the host may have this thread's place.
-            job.come_to(replace(fetched, flight=Flight()) if job.along else fetched)
+            job.come_to(replace(fetched, flight=Flight(fetched.left_s)) if job.along else fetched)
         elif over and error is not None:
             job.come_to(error)
             for other in others:
@@ -311,7 +313,7 @@ class Fetcher:
 
 def _fail(ticket: Ticket[_Job], error: FetchError) -> None:
     future = ticket.job.future
-    if future.running() or (not future.done() and future.set_running_or_notify_cancel()):
+    if future.running() or future.done() or future.set_running_or_notify_cancel():
         ticket.job.come_to(error)
 
 

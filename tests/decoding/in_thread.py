@@ -13,8 +13,6 @@ class InThread(Decoder):
         super().__init__(size, max_pixels, processes=0)
         self.timeouts_s: list[float] = []
 
-    def decode(
-        self, body: bytes, timeout_s: float, machine: object = None, sha256: str | None = None
-    ) -> DecodedImage:
+    def decode(self, body: bytes, timeout_s: float, machine: object = None, sha256: str | None = None) -> DecodedImage:
         self.timeouts_s.append(timeout_s)
         return decode_image(body, size=self._size, max_pixels=self._max_pixels)

@@ -55,7 +55,7 @@ class InlineDecoder:
     def start(self) -> None:
         """There is nothing to start."""
 
-    def decode(self, body: bytes, timeout_s: float, machine: object = None) -> DecodedImage:
+    def decode(self, body: bytes, timeout_s: float, machine: object = None, sha256: str | None = None) -> DecodedImage:
         """The picture, at the model's size."""
         return decode_image(body, size=self._size, max_pixels=self._max_pixels)
 

@@ -12,12 +12,14 @@ import pytest
 
 from consumer.errors import ConnectFailed, FetchError, HttpStatus
 from consumer.fetching import Fetcher
+from consumer.fetching import fetcher as module
 from consumer.fetching.lines import Lines
 from consumer.fetching.queues import Ticket
 from consumer.fetching.standing import AILING_AFTER
 from consumer.fetching.urls import Origin
 from tests.fetching.conftest import MakeFetcher
 from tests.fetching.server import IMAGE, Answer, HostileServer, head, ok
+from tests.fetching.test_mistakes import break_once
 
 ORIGIN: Origin = ("http", "a", 80)
 BUSY: Answer = (head("503 Service Unavailable", "Content-Length: 0"), "keep")
@@ -183,6 +185,22 @@ def test_closing_answers_everybody_who_rides(world: World) -> None:
     fetcher.close()
     assert all(isinstance(one.exception(10), FetchError) for one in same)
     go.set()
+
+
+@pytest.mark.parametrize("name", ["answered", "given_back"])
+def test_a_mistake_of_ours_leaves_nobody_who_rides_without_an_answer(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AFTER_A_MISTAKE_S", 0.01)
+    fetcher = world.fetcher()
+    fetcher.submit(world.server.url("/held"))
+    world.wait_until_asked()
+    url = world.server.serve("/a", ok())
+    same = [fetcher.submit(url) for _ in range(3)]
+    break_once(monkeypatch, Lines, name)
+    world.let_go()
+    assert not wait(same, 10).not_done
+    assert fetcher.submit(url).result(10).body == IMAGE
 
 
 # ── in the lines, without any ────────────────────────────────────────────────────────────────────
