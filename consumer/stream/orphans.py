@@ -27,16 +27,19 @@ from consumer.stream import clients
 
 log = logging.getLogger(__name__)
 
+FORBIDDEN = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+
 LOOK_EVERY_S = 2.0
 """Between the rounds of a healthy rebalance a partition is with nobody for a moment: the time that its work
 takes to be finished, half a second at most, and a heartbeat. Only what two looks in a row find is orphaned."""
 
 LOOKS = 4
-"""How often the group is looked at after a change: enough for a rebalance that a slow member draws out."""
+"""How often the group is seen after a change: enough for a rebalance that a slow member draws out."""
 
 PATIENCE_S = 10.0
-"""After which a question is asked anew, by a client that does not know a coordinator yet: about one that has left the
-cluster librdkafka answers nothing, for as long as no other broker's connection changes (#5511)."""
+"""After which a question is asked anew, by a client that does not know a coordinator yet. One that has left the cluster
+librdkafka waits for until another broker's connection changes (#5511); one that has moved it asks for a quarter of an
+hour, and is refused (NOT_COORDINATOR)."""
 
 COUNT_S = 1.0
 """How long it may take to name the topic's partitions, which is waited for: a millisecond as a rule."""
@@ -46,23 +49,21 @@ class Orphans:
     """Looks at a group for a while after each change. All of it belongs to the stream's thread.
 
     Args:
-        admin: may describe the group, which Read on it includes.
+        make: makes an admin client, which may describe the group: Read on it includes that.
         group: its id.
         topic: the input topic.
         clock: monotonic seconds.
-        renew: makes another admin client.
     """
 
     def __init__(
         self,
-        admin: AdminClient,
+        make: Callable[[], AdminClient],
         group: str,
         topic: str,
         clock: Callable[[], float] = time.monotonic,
-        renew: Callable[[], AdminClient] | None = None,
     ) -> None:
-        self._admin = admin
-        self._renew = renew
+        self._make = make
+        self._admin = make()
         self._group = group
         self._topic = topic
         self._clock = clock
@@ -80,59 +81,65 @@ class Orphans:
         if not instance.stable or "cooperative" not in config.get("partition.assignment.strategy", ""):
             return None
         make = partial(AdminClient, clients.common(settings, instance, "admin") | settings.kafka.for_admin())
-        return cls(make(), settings.kafka.group_id, settings.input_topic, renew=make)
+        return cls(make, settings.kafka.group_id, settings.input_topic)
 
     def changed(self) -> None:
         """This member's assignment has changed: the group is worth a few looks."""
+        if self._asked is not None and not self._asked.done():
+            self._ask_another_client()
+        self._asked = None
         self._before = frozenset()
-        self._ask_no_more()
         self._looks = LOOKS
         self._at = self._clock() + LOOK_EVERY_S
 
     def found(self) -> frozenset[int]:
         """Partitions that two looks in a row found with nobody; empty most of the time."""
+        now = self._clock()
         if self._asked is not None:
-            if not self._asked.done():
-                if self._clock() >= self._asked_at + PATIENCE_S:
-                    self._ask_no_more()
-                return frozenset()
-            asked, self._asked = self._asked, None
-            before, self._before = self._before, self._nobody_s(asked)
-            return before & self._before
-        if self._looks and self._clock() >= self._at:
-            self._looks -= 1
-            self._asked_at = self._clock()
-            self._at = self._asked_at + LOOK_EVERY_S
+            if self._asked.done():
+                return self._seen(self._asked)
+            if now >= self._asked_at + PATIENCE_S:
+                self._ask_another_client()
+        elif self._looks and now >= self._at:
+            self._asked_at = now
+            self._at = now + LOOK_EVERY_S
             asked = self._admin.describe_consumer_groups([self._group], request_timeout=clients.UNHURRIED_S)
             self._asked = asked[self._group]
         return frozenset()
 
-    def _ask_no_more(self) -> None:
-        """Lets go of a question, and of the client that has not answered it."""
-        if self._asked is not None and not self._asked.done() and self._renew is not None:
-            self._admin = self._renew()
+    def _ask_another_client(self) -> None:
+        """Lets go of the question that is open, and of the client: the next one knows no coordinator yet."""
         self._asked = None
+        self._before = frozenset()
+        self._looks = max(self._looks, 2)  # it takes two to find anything
+        self._admin = self._make()
 
-    def _nobody_s(self, asked: Future[Any]) -> frozenset[int]:
+    def _seen(self, asked: Future[Any]) -> frozenset[int]:
         try:
-            described = asked.result()
-            # `list_topics` of an admin client, a producer to librdkafka, would make a topic that was deleted again.
-            topic = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=COUNT_S)[self._topic]
-            partitions = [one.id for one in topic.result(COUNT_S).partitions]
+            nobody_s = self._nobody_s(asked.result())
         except TimeoutError:
+            self._ask_another_client()
             return frozenset()
         except KafkaException as error:
             log.info("the group could not be looked at: %s", error.args[0].str())
-            if error.args[0].code() == KafkaError.NOT_COORDINATOR and self._renew is not None:
-                self._admin = self._renew()  # librdkafka asks the former coordinator for a quarter of an hour
-                self._looks = max(self._looks, 2)  # it takes two to find anything
+            self._ask_another_client()
+            if error.args[0].code() in FORBIDDEN:
+                self._looks = 0
             return frozenset()
-        if described.state is not ConsumerGroupState.STABLE:
+        self._asked = None
+        self._looks -= 1
+        before, self._before = self._before, nobody_s
+        return before & nobody_s
+
+    def _nobody_s(self, group: Any) -> frozenset[int]:
+        if group.state is not ConsumerGroupState.STABLE:
             return frozenset()
+        # `list_topics` of an admin client, a producer to librdkafka, would make a topic that was deleted again.
+        topic = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=COUNT_S)[self._topic]
         taken = {
             one.partition
-            for member in described.members
+            for member in group.members
             for one in member.assignment.topic_partitions
             if one.topic == self._topic
         }
-        return frozenset(partitions) - taken
+        return frozenset(one.id for one in topic.result(COUNT_S).partitions) - taken

@@ -149,7 +149,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("lost-answers", (calm,), options=("--lose-answer-every", "4"), settings=SHORT),
     # Brokers.
     replace(BROKER_KILL, large_only=True),
-    brokers("broker-bounce", bounce_broker("leader")),
+    brokers("broker-bounce", bounce_broker("leader"), large_only=True),
+    brokers("group-coordinator-bounce", bounce_broker("group coordinator")),
     brokers("broker-pause", pause_broker(4.0), large_only=True),
     brokers("group-coordinator-kill", kill_broker("group coordinator")),
     brokers("transaction-coordinator-kill", kill_broker("transaction coordinator")),

@@ -1,18 +1,25 @@
-"""An admin client that can do what the service asks of one: describe the group, name a topic's partitions."""
+"""An admin client that can do what the service asks of one: describe the group, name a topic's partitions.
+
+A real one may lose the group's coordinator for good: where that has moved it is refused, where it has left the cluster
+it is told nothing. Only another client finds the new one.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
-from confluent_kafka import ConsumerGroupState, TopicCollection, TopicPartition
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from tests.simulation.agenda import Agenda
 from tests.simulation.broker import Broker
 from tests.simulation.dice import Dice
 from tests.simulation.process import Process
+
+LOST = 0.05
+"""How likely a question finds that the coordinator is not where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +38,21 @@ class Admin:
         self._broker = broker
         self._agenda = agenda
         self._dice = dice
+        self._lost: Literal["", "moved", "gone"] = ""
 
     def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> dict[str, Future[Any]]:
         answer: Future[Any] = Future()
+        if not self._lost and self._dice.chance(LOST):
+            self._lost = self._dice.choose(("moved", "gone"))
 
-        def describe() -> None:
-            self._process.background(lambda: answer.set_result(self._description()))
+        def reply() -> None:
+            if self._lost == "moved":
+                answer.set_exception(KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)))
+            else:
+                answer.set_result(self._description())
 
-        self._agenda.after(self._dice.short(), describe)
+        if self._lost != "gone":
+            self._agenda.after(self._dice.short(), lambda: self._process.background(reply))
         return dict.fromkeys(groups, answer)
 
     def describe_topics(self, topics: TopicCollection, request_timeout: float) -> dict[str, Future[Any]]:

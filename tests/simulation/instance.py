@@ -103,7 +103,7 @@ class SimulatedInstance:
         consumer = Consumer(process, broker, agenda, dice, config)
         orphans = None
         if static and assignor != "range":
-            orphans = Orphans(Admin(process, broker, agenda, dice), "group", broker.input, agenda.clock)
+            orphans = Orphans(partial(Admin, process, broker, agenda, dice), "group", broker.input, agenda.clock)
         source = parts.source(cast(clients.AnsweringConsumer, consumer), broker.input, orphans=orphans)
         breaker = parts.breaker(longest_s)  # nothing takes longer here, so that is the fetch's deadline
         work = SimulatedWork(

@@ -47,7 +47,7 @@ admin = AdminClient({"bootstrap.servers": sys.argv[1], "log_level": 0})
 admin.list_topics(timeout=30)
 print("connected", flush=True)
 sys.stdin.readline()
-orphans = Orphans(admin, "g", "t", clock=lambda: 100 * time.monotonic())
+orphans = Orphans(lambda: admin, "g", "t", clock=lambda: 100 * time.monotonic())
 orphans.changed()
 time.sleep(0.1)
 orphans.found()
@@ -101,12 +101,12 @@ class Watch:
     def __init__(self) -> None:
         self.admin = Admin()
         self.now = 100.0
-        self.renewed = 0
-        self.orphans = Orphans(self.admin, "g", "t", clock=lambda: self.now, renew=self.renew)
+        self.made = 0
+        self.orphans = Orphans(self.make, "g", "t", clock=lambda: self.now)
         self.orphans.changed()
 
-    def renew(self) -> Any:
-        self.renewed += 1
+    def make(self) -> Any:
+        self.made += 1
         self.admin.error = None
         return self.admin
 
@@ -153,7 +153,7 @@ def test_a_coordinator_that_has_moved_is_looked_for_by_another_client() -> None:
     watch.admin.error = KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
     watch.look()
     watch.admin.assigned = [[0]]
-    assert watch.renewed == 1
+    assert watch.made == 2
     assert [watch.look(), watch.look()] == [set(), {1, 2, 3}]
 
 
@@ -164,10 +164,10 @@ def test_a_coordinator_that_does_not_answer_any_more_is_looked_for_by_another_cl
     assert watch.look() == set()
     watch.admin.silent = False
     assert watch.look() == set()
-    assert watch.renewed == 0
+    assert watch.made == 1
     watch.now += PATIENCE_S
     assert watch.look() == set()
-    assert watch.renewed == 1
+    assert watch.made == 2
     assert watch.look() == set()
     assert watch.look() == {3}
 
@@ -177,17 +177,29 @@ def test_a_question_of_before_a_change_is_not_waited_for_after_it() -> None:
     watch.admin.silent = True
     assert watch.look() == set()
     watch.orphans.changed()
-    assert watch.renewed == 1
+    assert watch.made == 2
 
 
-def test_a_broker_that_refuses_or_is_silent_is_no_reason() -> None:
+def test_who_may_not_look_at_the_group_asks_no_more() -> None:
     watch = Watch()
     watch.admin.error = KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
-    assert [watch.look(), watch.look()] == [set(), set()]
+    assert [watch.look() for _ in range(LOOKS)] == [set()] * LOOKS
+    assert watch.admin.asked == 1
+
+
+def test_a_group_that_nobody_tells_of_is_asked_about_until_it_was_seen_as_often_as_after_any_change() -> None:
     watch = Watch()
     watch.admin.silent = True
-    assert [watch.look(), watch.look(), watch.look()] == [set()] * 3
-    assert watch.admin.asked == 1
+    for _ in range(3 * LOOKS):
+        watch.look()
+        watch.now += PATIENCE_S
+        watch.look()
+    watch.admin.silent = False
+    watch.admin.assigned = [[0, 1, 2, 3]]
+    watch.admin.asked = 0
+    for _ in range(3 * LOOKS):
+        watch.look()
+    assert watch.admin.asked in (LOOKS, LOOKS + 1)
 
 
 @pytest.mark.parametrize(
