@@ -104,7 +104,7 @@ class Lines(Generic[T]):
         if host is None:
             return None
         line = host.line(urgent=urgent)
-        if line.begun:
+        if line.begun and not (line.fresh and host.standing.turns_all_away):
             ticket, _ = line.begun.popitem(last=False)
         else:
             ticket, _ = line.fresh.popitem(last=host.standing.ailing)
@@ -140,7 +140,7 @@ class Lines(Generic[T]):
         assert host is not None
         standing = host.standing
         before = standing.quick, standing.trusted, standing.ailing
-        standing.note(now, now - ticket.since, error)
+        ticket.turned_away = standing.note(now, now - ticket.since, error, again=ticket.turned_away)
         if standing.resume_at > now:
             self._at(standing.resume_at, _Timer.RESTED, host)
         if before != (standing.quick, standing.trusted, standing.ailing):

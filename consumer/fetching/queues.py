@@ -31,6 +31,8 @@ class Ticket(Generic[T]):
     """Whether its exchange is under way; if not, the thread does something with the answer."""
     wants: str | None = None
     """What it is after: who is after the same may ride along with it, see `company`. Null shares with nobody."""
+    turned_away: bool = False
+    """Whether it was told to wait (Retry-After)."""
     host: Host[T] | None = None
     """Whose turn it has; null while it holds no thread."""
     machine: Machine[T] | None = None

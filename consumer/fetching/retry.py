@@ -9,7 +9,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 from consumer.errors import FetchError, HttpStatus
-from consumer.fetching.standing import RETRY_AFTER_CAP_S
+from consumer.fetching.wishes import RETRY_AFTER_CAP_S
 
 BASE_S = 0.1
 CAP_S = 2.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from consumer.errors import FetchError, FetchTimeout, HttpStatus
+from consumer.fetching.wishes import Wishes
 
 AILING_AFTER = 3
 """Bad exchanges in a row: of a host that is asked all the time one is an accident, two may share a cause."""
@@ -18,17 +19,15 @@ QUICK_PART = 0.1
 DOWN_PAUSE_S = 0.25
 """Least time between two exchanges with a host that is down."""
 
-RETRY_AFTER_CAP_S = 5.0
-"""A server that asks for more is not waited for. The fetch fails, and the host rests for so long."""
-
 
 class Standing:
     """One host's.
 
     It is ``trusted`` from its first good answer on, unless it is ``ailing``: an exchange went badly, and there
     has been no good one for half of the deadline, or for `AILING_AFTER` exchanges. Badly means that it took
-    more than half of the deadline, made no connection, or was turned away with a Retry-After. It is ``down``
-    if that many in a row made no connection at all. A good answer, be it a 404, makes it well at once.
+    more than half of the deadline, made no connection, or was turned away with a Retry-After. The last alone costs
+    no trust as long as others are answered well: a host that limits the rate serves its whole line in the end.
+    It is ``down`` if that many in a row made no connection at all. A good answer, be it a 404, makes it well at once.
     """
 
     def __init__(self, deadline_s: float) -> None:
@@ -38,10 +37,21 @@ class Standing:
         self._well_at = -math.inf
         self._bad = 0
         self._unreached = 0
+        self._pause_until = -math.inf
+        self._wishes = Wishes(deadline_s)
+        self._distrusted = False
         self.ailing = False
         """Whether it gets one exchange at a time."""
-        self.resume_at = -math.inf
+
+    @property
+    def resume_at(self) -> float:
         """Not to be asked before this."""
+        return max(self._pause_until, self._wishes.resume_at)
+
+    @property
+    def turns_all_away(self) -> bool:
+        """Whether who has not been turned away yet should ask first, to see whether it still does."""
+        return self._wishes.all_turned_away
 
     @property
     def down(self) -> bool:
@@ -51,30 +61,42 @@ class Standing:
     @property
     def trusted(self) -> bool:
         """Whether waiting for it costs nobody any time."""
-        return self._well_at > -math.inf and not self.ailing
+        return self._well_at > -math.inf and not self._distrusted
 
     @property
     def quick(self) -> bool:
         """Whether it is trusted and holds no thread for long: it gets threads that others do not."""
         return self.trusted and self._takes_s is not None and self._takes_s < self._quick_s
 
-    def note(self, now: float, took_s: float, error: FetchError | None) -> None:
-        """An exchange with it ended so."""
+    def note(self, now: float, took_s: float, error: FetchError | None, *, again: bool = False) -> bool:
+        """An exchange with it ended so.
+
+        Args:
+            now: monotonic seconds.
+            took_s: what it took.
+            error: null if it went well.
+            again: whether that fetch had been turned away the last time.
+
+        Returns:
+            Whether it is turned away now.
+        """
         self._takes_s = took_s if self._takes_s is None else self._takes_s + (took_s - self._takes_s) / 4
         unreached = error is not None and not error.reached
-        told_to_wait = isinstance(error, HttpStatus) and error.retriable and bool(error.retry_after_s)
-        if told_to_wait:
-            assert isinstance(error, HttpStatus)
-            assert error.retry_after_s is not None
-            self.resume_at = max(self.resume_at, now + min(error.retry_after_s, RETRY_AFTER_CAP_S))
+        wish_s = error.retry_after_s if isinstance(error, HttpStatus) and error.retriable else None
+        if wish_s:
+            self._wishes.turned_away(now, wish_s, again=again)
         cut_short = isinstance(error, FetchTimeout)  # by a deadline of which earlier hops had used most
-        if took_s > self._slow_s or told_to_wait or (unreached and error.retriable and not cut_short):  # type: ignore[union-attr]
+        if took_s > self._slow_s or wish_s or (unreached and error.retriable and not cut_short):  # type: ignore[union-attr]
             self._bad += 1
             self._unreached = self._unreached + 1 if unreached else 0
-            self.ailing = self._bad >= AILING_AFTER or now - self._well_at > self._slow_s
+            silent = now - self._well_at > self._slow_s
+            self.ailing = self._bad >= AILING_AFTER or silent
+            self._distrusted = silent if wish_s else self.ailing
             if self.down:
-                self.resume_at = max(self.resume_at, now + DOWN_PAUSE_S)
+                self._pause_until = now + DOWN_PAUSE_S
         elif not (unreached or cut_short):
             self._bad = self._unreached = 0
             self._well_at = now
-            self.ailing = False
+            self._wishes.answered_well(now, again=again)
+            self.ailing = self._distrusted = False
+        return bool(wish_s)

@@ -10,8 +10,9 @@ import pytest
 from consumer.errors import ConnectFailed, DnsFailed, FetchError, FetchTimeout, HttpStatus, UrlBlocked
 from consumer.fetching.lines import MOST_REMEMBERED, Lines
 from consumer.fetching.queues import Ticket
-from consumer.fetching.standing import AILING_AFTER, DOWN_PAUSE_S, RETRY_AFTER_CAP_S
+from consumer.fetching.standing import AILING_AFTER, DOWN_PAUSE_S
 from consumer.fetching.urls import Origin
+from consumer.fetching.wishes import RETRY_AFTER_CAP_S
 
 DEADLINE_S = 10.0
 
@@ -339,21 +340,6 @@ def test_what_is_not_the_hosts_fault_or_costs_no_time_makes_no_host_ail(
     world.spoil(error=error, after_s=took_s)
     world.arrive(1, 2, 3)
     assert len(world.take()) == 2
-
-
-def test_a_host_that_asks_for_time_gets_it_from_everybody_up_to_the_cap(world: World) -> None:
-    world.arrive(1, 2)
-    first, second = world.take()
-    world.answer(first, HttpStatus(429, retry_after_s=2.0))
-    world.answer(second, HttpStatus(429, retry_after_s=3600.0))
-    world.arrive(3)
-    assert world.take() == []
-    world.now += RETRY_AFTER_CAP_S - 0.1
-    world.wake()
-    assert world.take() == []
-    world.now += 0.1
-    world.wake()
-    assert world.jobs() == [3]
 
 
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────

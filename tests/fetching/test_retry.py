@@ -6,7 +6,7 @@ import pytest
 
 from consumer.errors import ConnectFailed, HttpStatus, TlsFailed
 from consumer.fetching.retry import BASE_S, CAP_S, LONGEST_DATE, Retries, retry_after_s
-from consumer.fetching.standing import RETRY_AFTER_CAP_S
+from consumer.fetching.wishes import RETRY_AFTER_CAP_S
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 
