@@ -84,6 +84,7 @@ def run(minutes: float, rate: float, folder: Path) -> list[Look]:
         environ = {
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "HTTP_PORT": str(http_port),
+            "MODEL_CACHE_BYTES": "0",  # or the model would rest, since the pictures come again
             "FETCH_ALLOW_NETS": "127.0.0.0/8",
             "FETCH_ALLOW_PORTS": "any",
             "LOG_FORMAT": "json",

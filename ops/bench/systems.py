@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from subprocess import Popen
+from types import MappingProxyType
 
 import requests
 
@@ -39,9 +40,9 @@ class Surroundings:
             self.kafka.create_topic(name, PARTITIONS)
         return names
 
-    def groups(self, service: Popen[bytes]) -> Groups:
-        """Whose CPU is read while ``service`` is under load."""
-        roots = {"service": [service.pid], "broker": self.kafka.pids, "images": [self.images.pid]}
+    def groups(self, *service: Popen[bytes]) -> Groups:
+        """Whose CPU is read while the processes of ``service`` are under load."""
+        roots = {"service": [one.pid for one in service], "broker": self.kafka.pids, "images": [self.images.pid]}
         return Groups(roots)
 
 
@@ -65,31 +66,51 @@ class Running:
         traffic: the load on it.
         backend: ``BACKEND PRECISION`` that answers.
         max_batch: most images in one model call.
-        start_s: from the start of the process until it was ready.
+        start_s: from the start of the first process until all were ready.
     """
 
     traffic: Traffic
     backend: str
     max_batch: int
     start_s: float
-    url: str
-    process: Popen[bytes]
+    instances: dict[str, Popen[bytes]]
+    """Its processes, by the URL that each listens on."""
 
     def outcomes(self) -> dict[str, int]:
         """Committed events by outcome, as its metrics say."""
-        text = requests.get(f"{self.url}/metrics", timeout=10).text
-        lines = [line for line in text.splitlines() if line.startswith("image_consumer_events_total{")]
-        return {line.split('"')[1]: round(float(line.rsplit(" ", 1)[1])) for line in lines}
+        kinds = ("predicted", "failed", "unreadable")
+        return {kind: self.counted(f'image_consumer_events_total{{outcome="{kind}"}}') for kind in kinds}
+
+    def counted(self, metric: str) -> int:
+        """What a metric says, over all instances."""
+        texts = [requests.get(f"{url}/metrics", timeout=10).text for url in self.instances]
+        lines = [line for text in texts for line in text.splitlines() if line.startswith(f"{metric} ")]
+        return sum(round(float(line.rsplit(" ", 1)[1])) for line in lines)
 
 
 @contextmanager
-def service(around: Surroundings, model: Path, backend: str, precision: str) -> Iterator[Running]:
+def service(
+    around: Surroundings,
+    model: Path,
+    backend: str = "auto",
+    precision: str = "auto",
+    *,
+    instances: int = 1,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Running]:
     """``image-consumer run``, exactly-once, with everything else as it is by default, but that it works on each event.
 
     The image server has 64 pictures: what is spared for images that came before would be no measure of anything.
+
+    Args:
+        around: what is there already.
+        model: the model's directory.
+        backend: ``MODEL_BACKEND``.
+        precision: ``MODEL_PRECISION``.
+        instances: processes of one group.
+        more: other settings.
     """
     source, target, dead = around.topics()
-    (port,) = free_ports(1)
     environ = {
         "KAFKA_BOOTSTRAP_SERVERS": around.kafka.bootstrap_servers,
         "KAFKA_GROUP_ID": source,
@@ -104,20 +125,25 @@ def service(around: Surroundings, model: Path, backend: str, precision: str) -> 
         "FETCH_SHARED": "false",
         "FETCH_ALLOW_NETS": "127.0.0.0/8",
         "FETCH_ALLOW_PORTS": "any",
-        "HTTP_PORT": str(port),
         "LOG_FORMAT": "json",
         "XDG_CACHE_HOME": str(around.folder / "cache"),  # of this run: its choice of backend is measured here
+        **more,
     }
     began = time.monotonic()
-    with started(source, ["-m", "consumer", "run"], around.folder, **environ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await_answer(process, f"{url}/readyz", around.folder / f"{source}.log")
+    processes: dict[str, Popen[bytes]] = {}
+    with ExitStack() as stack:
+        for number, port in enumerate(free_ports(instances)):
+            name, url = f"{source}-{number}", f"http://127.0.0.1:{port}"
+            command = started(name, ["-m", "consumer", "run"], around.folder, **environ, HTTP_PORT=str(port))
+            processes[url] = stack.enter_context(command)
+            await_answer(processes[url], f"{url}/readyz", around.folder / f"{name}.log")
         start_s = time.monotonic() - began
         status = requests.get(f"{url}/status", headers={"Accept": "application/json"}, timeout=10).json()
         info, size = status["model"], int(status["settings"]["BATCH_MAX_SIZE"])
-        traffic = Traffic(around.kafka.bootstrap_servers, (source, target), PARTITIONS, around.groups(process))
+        groups = around.groups(*processes.values())
+        traffic = Traffic(around.kafka.bootstrap_servers, (source, target), PARTITIONS, groups)
         try:
-            yield Running(traffic, f"{info['backend']} {info['precision']}", size, start_s, url, process)
+            yield Running(traffic, f"{info['backend']} {info['precision']}", size, start_s, processes)
         finally:
             traffic.close()
 

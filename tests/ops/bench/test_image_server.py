@@ -46,6 +46,16 @@ def test_images_come_at_once_or_later_on_kept_connections(tmp_path: Path) -> Non
         assert session.get(f"http://127.0.0.1:{port}/none.jpg", timeout=10).status_code == 404
 
 
+def test_new_images_are_the_same_picture_in_bytes_of_their_own() -> None:
+    files = image_server.Files()
+    answers = [files.new("385x500", number) for number in (3, 3 + image_server.PICTURES)]
+    heads, bodies = zip(*(answer.split(b"\r\n\r\n", 1) for answer in answers), strict=True)
+    assert len(set(bodies)) == 2
+    for head, body in zip(heads, bodies, strict=True):
+        assert f"Content-Length: {len(body)}".encode() in head
+        assert Image.open(io.BytesIO(body)).tobytes() == Image.open(io.BytesIO(jpeg(3, SIZES["385x500"]))).tobytes()
+
+
 def test_events_name_many_hosts() -> None:
     hosts = {image_server.url(80, number).split("/")[2] for number in range(1000)}
     assert len(hosts) == image_server.HOSTS

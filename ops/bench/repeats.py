@@ -1,0 +1,142 @@
+"""What is spared for images that come again, end to end: ``python -m ops.bench.repeats``.
+
+The same events go through two services in turn, one with `FETCH_SHARED` and `MODEL_CACHE_BYTES` off and one with
+both as they are by default; what counts is the ratio, in one run. It takes three minutes; see `docs/repeats.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.bench import models
+from ops.bench.image_server import url
+from ops.bench.processes import BenchError
+from ops.bench.systems import Running, Surroundings, service, surroundings
+from ops.bench.traffic import Seen, Url
+from ops.local_kafka import LocalKafkaError
+
+SECONDS, WARM_S = 6.0, 2.0
+OFF = {"FETCH_SHARED": "false", "MODEL_CACHE_BYTES": "0"}
+ON = {"FETCH_SHARED": "true", "MODEL_CACHE_BYTES": str(32 * 2**20)}
+SHARED, RECALLED = "image_consumer_shared_fetches_total", "image_consumer_recalled_answers_total"
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What is published: its name, the URL of each event, and how long an image takes to come."""
+
+    name: str
+    url: Url
+    waits_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one service made of one kind of events; shares are of all events."""
+
+    seen: Seen
+    shared: float
+    recalled: float
+
+
+def kinds(port: int) -> list[Events]:
+    """From events in which nothing comes again to such in which everything does."""
+    return [
+        Events("every image is new", lambda number: f"{url(port, number)}?new"),
+        Events("64 images under many URLs", partial(url, port)),
+        Events("one URL", lambda _: url(port, 0)),
+        Events("one URL, 0.1 s away", lambda _: url(port, 0, after_s=0.1), 0.1),
+    ]
+
+
+def measure(around: Surroundings, folder: Path, events: list[Events], more: dict[str, str]) -> list[Found]:
+    """One service, and each kind of events through it."""
+    with service(around, folder, more=more) as running:
+        return [_measured(running, one) for one in events]
+
+
+def _measured(running: Running, events: Events) -> Found:
+    names = (SHARED, RECALLED)
+    before, done = [running.counted(name) for name in names], sum(running.outcomes().values())
+    seen = running.traffic.flat_out(events.url, waits_s=events.waits_s, warm_s=WARM_S, seconds=SECONDS)
+    outcomes = running.outcomes()
+    if outcomes["failed"] or outcomes["unreadable"] or seen.lost or seen.doubled:
+        raise BenchError(f"{events.name}: events failed, were lost or doubled, so this is no measure: {outcomes}")
+    count = sum(outcomes.values()) - done
+    shared, recalled = ((running.counted(name) - one) / count for name, one in zip(names, before, strict=True))
+    return Found(seen, shared, recalled)
+
+
+def table(model: str, events: list[Events], off: list[Found], on: list[Found]) -> Table:
+    """Events a second and CPU of the service for each, off and on, and the ratios."""
+    made = Table(title=f"{model} model, batches as tuned", box=None, title_justify="left")
+    for name in ("", "events/s off", "on", "ratio", "CPU ms off", "on", "ratio", "shared", "recalled"):
+        made.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for one, before, after in zip(events, off, on, strict=True):
+        rates = before.seen.rate, after.seen.rate
+        costs = before.seen.cpu_ms["service"], after.seen.cpu_ms["service"]
+        made.add_row(
+            one.name,
+            *(f"{rate:.0f}" for rate in rates),
+            f"{rates[1] / rates[0]:.2f}",
+            *(f"{cost:.2f}" for cost in costs),
+            f"{costs[1] / costs[0]:.2f}",
+            *(f"{share:.0%}" for share in (after.shared, after.recalled)),
+        )
+    return made
+
+
+def run(names: list[str], folder: Path, tell: Callable[[str], None]) -> list[Table]:
+    """Each model, off and then on.
+
+    Raises:
+        BenchError: a step cannot be done.
+    """
+    tables = []
+    with surroundings(folder) as around:
+        events = kinds(around.image_port)
+        for name in names:
+            model = models.model_folder(name, tell)
+            models.with_int8_copy(model, tell)
+            found = []
+            for what, more in (("off", OFF), ("on", ON)):
+                tell(f"{name} model, both {what}")
+                found.append(measure(around, model, events, more))
+            tables.append(table(name, events, *found))
+    return tables
+
+
+def main() -> int:
+    """0 if everything was measured."""
+    parser = argparse.ArgumentParser(prog="python -m ops.bench.repeats", description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=["shipped", "xception"], default=["shipped", "xception"])
+    options = parser.parse_args()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        console.print(f"{time.monotonic() - began:6.1f} s  {line}", markup=False)
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            tables = run(options.models, Path(folder), tell)
+    except (BenchError, LocalKafkaError, OSError) as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+    for one in tables:
+        console.print(one)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
