@@ -28,6 +28,7 @@ from typing import Self
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from consumer import garbage
 from consumer.answer_cache import AnswerCache
 from consumer.breaker import Breaker
 from consumer.codec import Encoder
@@ -164,6 +165,8 @@ class Service:
             describe=worker.describe,
             joining=partial(self._join, joining, time.monotonic()),
         )
+        garbage.leave_alone_what_is_here()
+        self._closing.callback(garbage.look_at_everything)
         self.health.starting("reaching the transaction coordinator")
         self._thread = threading.Thread(target=self._turn, name="stream", daemon=True)
         self._thread.start()

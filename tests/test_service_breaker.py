@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -186,6 +187,7 @@ def running(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     made = Running(kafka, model)
     with made.service:
         assert made.service.start(asked)
+        assert gc.get_freeze_count()  # the collector leaves alone what stays
         yield made
         asked.set()
         made.service.wait(asked)
