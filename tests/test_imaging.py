@@ -221,6 +221,8 @@ def test_sixteen_bits_are_scaled_not_clipped(value: int, expected: int, colour: 
 def test_a_transparent_grey_of_sixteen_bits_is_white() -> None:
     row = b"\0" + struct.pack(">H", 0x1234) * 8
     assert middle(decode(png(8, 8, 16, 0, row * 8, (b"tRNS", b"\x12\x34")))) == list(WHITE)
+    for other in (b"\x12\x35", b"\x13\x34"):
+        assert middle(decode(png(8, 8, 16, 0, row * 8, (b"tRNS", other)))) == [0x12] * 3
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])

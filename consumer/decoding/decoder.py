@@ -20,7 +20,7 @@ from consumer.logs.sparing import Sparing
 log = logging.getLogger(__name__)
 
 START_S = 30.0
-"""How long the first process may take to start; 0.2 s is usual."""
+"""How long the first process may take to start; 0.1 s is usual."""
 
 
 class Decoder:
@@ -29,7 +29,7 @@ class Decoder:
     Args:
         size: width and height of the model's input, in pixels.
         max_pixels: largest image that is decoded, width times height.
-        processes: most of them; each takes 40 MB when idle, and is started when it is needed first.
+        processes: most of them; each takes 28 MB when idle, and is started when it is needed first.
     """
 
     def __init__(self, size: tuple[int, int], max_pixels: int, processes: int) -> None:
@@ -84,7 +84,7 @@ class Decoder:
         except NotStarted as error:
             self._sparing.log(logging.ERROR, "no process", "%s", error)
             raise Overloaded("no process for decoding can be started", stage="decode") from None
-        return DecodedImage.of(body, kind, decoded, sha256)
+        return DecodedImage.of(body, kind, decoded, self._size, sha256)
 
     def close(self) -> None:
         """Ends every process: the idle ones now, the others as soon as they are given back."""

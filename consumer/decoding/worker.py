@@ -11,12 +11,16 @@ import signal
 import socket
 import sys
 from io import BufferedReader
+from typing import Any
 
 from PIL import AvifImagePlugin, Image
 
 from consumer.decoding import confinement, limits, messages
 from consumer.errors import ImageError, ImageTooLarge
 from consumer.imaging import decode, kind_of
+
+REQUEST_BYTES = 2**17
+"""Read at a time: more than an image of the usual size."""
 
 _FAILURE_NUMBERS = {kind: number for number, kind in messages.FAILURES.items()}
 
@@ -40,16 +44,15 @@ class Worker:
 
     def serve(self, channel: socket.socket) -> None:
         """Until the service closes its end."""
-        with channel.makefile("rb") as requests:
+        with BufferedReader(channel.makefile("rb", 0), REQUEST_BYTES) as requests:
             channel.sendall(messages.READY)
             while (request := _read(requests)) is not None:
                 nonce, body, may_be_large = request
                 head, content = self._answer(body, may_be_large)
                 del request, body  # an idle process holds no image
-                channel.sendall(messages.REPLY.pack(nonce, *head, len(content)))
-                channel.sendall(content)
+                _send(channel, messages.REPLY.pack(nonce, *head, len(content)), content)
 
-    def _answer(self, body: bytes, may_be_large: bool) -> tuple[tuple[int, int, int], bytes]:
+    def _answer(self, body: bytes, may_be_large: bool) -> tuple[tuple[int, int, int], bytes | memoryview]:
         """A reply's first numbers, and what follows it."""
 
         def admit(kind: str, full_pixels: int, decoded_pixels: int) -> None:
@@ -72,14 +75,21 @@ class Worker:
             return _failure(error)
         finally:
             self._memory.end()
-        return (messages.PIXELS, *image.shape), image.pixels.tobytes()
+        return (messages.PIXELS, *image.shape), image.pixels
 
 
 def _failure(error: ImageError) -> tuple[tuple[int, int, int], bytes]:
     return (_FAILURE_NUMBERS[type(error)], 0, 0), str(error).encode()[: messages.MESSAGE_BYTES]
 
 
-def _read(requests: BufferedReader) -> tuple[bytes, bytes, bool] | None:
+def _send(channel: socket.socket, head: bytes, content: bytes | memoryview) -> None:
+    """With one call, so that the service is woken once."""
+    sent = channel.sendmsg([head, content])
+    if sent < len(head) + len(content):
+        channel.sendall(memoryview(head + bytes(content))[sent:])
+
+
+def _read(requests: BufferedReader[Any]) -> tuple[bytes, bytes, bool] | None:
     head = requests.read(messages.REQUEST.size)
     if len(head) < messages.REQUEST.size:
         return None

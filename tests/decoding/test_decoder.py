@@ -11,6 +11,8 @@ import re
 import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,6 +91,13 @@ def test_an_image_comes_to_the_same_as_in_this_process(make_decoder: MakeDecoder
     there, here = make_decoder().decode(body, 30), decode_image(body, size=SIZE, max_pixels=MAX_PIXELS)
     np.testing.assert_array_equal(there.pixels, here.pixels)
     assert there.info == here.info
+
+
+def test_an_image_that_the_channel_has_no_room_for_arrives_in_parts(make_decoder: MakeDecoder) -> None:
+    body = picture(1000, 1000, "BMP")
+    assert len(body) > 4 * process.CHANNEL_BYTES
+    there, here = make_decoder().decode(body, 30), decode_image(body, size=SIZE, max_pixels=MAX_PIXELS)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +315,11 @@ def test_the_process_is_given_no_secret_no_descriptor_of_ours_and_no_way_to_anot
     assert sum(one.startswith("socket:") for one in open_files) == 1
     assert {one for one in open_files if not one.startswith("socket:")} == {os.devnull, f"/proc/{pid}/statm"}
     assert re.search(r"Max open files +0 +0 ", (there / "limits").read_text())
+
+
+def test_a_process_starts_without_what_takes_longest_to_import() -> None:
+    code = "import sys, consumer.decoding.worker; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_processes_are_started_when_they_are_needed(make_decoder: MakeDecoder) -> None:
