@@ -39,6 +39,9 @@ class Decoder:
         self._idle: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
         for _ in range(processes):
             self._idle.put(None)
+        self._successor: DecoderProcess | None = None
+        """Takes the place of the first process that is worn once it is ready, so that no image waits for its start."""
+        self._succession = threading.Lock()
         self._shares = Shares(max(1, processes - 1))
         self._room = threading.Lock()
         self._sparing = Sparing(log, "troubles with decoders")
@@ -93,13 +96,15 @@ class Decoder:
 
     def _end_idle(self) -> None:
         """The places stay, so that whoever waits for one is told."""
-        idle: list[DecoderProcess | None] = []
+        with self._succession:
+            idle, self._successor = [self._successor], None
         with suppress(queue.Empty):
             while True:
                 idle.append(self._idle.get_nowait())
         for process in idle:
             if process is not None:
                 process.end()
+        for _ in idle[1:]:
             self._idle.put(None)
 
     def _decode_or_wait_for_room(self, body: bytes, kind: str, until: float) -> Decoded:
@@ -155,12 +160,36 @@ class Decoder:
             process.wait_until_ready(until)
             yield process
         finally:
-            if process is not None and not process.usable:
-                process.end()
-                process = None
-            self._idle.put(process)
+            self._idle.put(self._returned(process))
             if self._closed.is_set():
                 self._end_idle()
+
+    def _returned(self, process: DecoderProcess | None) -> DecoderProcess | None:
+        """What is to be lent next in the place of this one, or null."""
+        if process is None or (process.usable and not process.is_worn):
+            return process
+        successor = self._ready_successor() if process.usable else None
+        if process.usable and successor is None:
+            return process
+        process.end()
+        return successor
+
+    def _ready_successor(self) -> DecoderProcess | None:
+        """A new process that can decode; null if there is none yet, which gets one started."""
+        with self._succession:
+            successor, self._successor = self._successor, None
+            try:
+                if successor is None and not self._closed.is_set():
+                    successor = DecoderProcess(self._size, self._max_pixels)
+                if successor is None or successor.is_ready():
+                    return successor
+            except NotStarted as error:
+                self._sparing.log(logging.ERROR, "no process", "%s", error)
+                if successor is not None:
+                    successor.end()
+                return None
+            self._successor = successor
+            return None
 
     @contextmanager
     def _only_large_one(self, until: float) -> Iterator[None]:

@@ -33,8 +33,12 @@ and what is larger than 4 MiB goes back to the system when it is freed, which gl
 after the first large image. What is smaller is kept for the next image, up to 16 MiB."""
 
 IMAGES_EACH = 1000
-"""After so many images a process makes room for a new one. What a hostile image left in it, a decoder that it
-took over included, ends then at the latest; so does what leaks. A start takes 0.09 s of CPU, hence 0.09 ms an image."""
+"""After so many images a process makes room for a new one, as soon as that is ready. What a hostile image left in
+it, a decoder that it took over included, ends then; so does what leaks. A start takes 0.09 s of CPU, hence 0.09 ms an
+image."""
+
+MORE_IMAGES = 250
+"""What it may have at most until then: a start that takes 0.3 s of a busy machine is some 50 images of one process."""
 
 CHANNEL_BYTES = 2**19
 """Room that is asked for in the socket for what one side says; the system gives what it gives, 416 KiB by default.
@@ -81,7 +85,7 @@ class DecoderProcess:
     def __init__(self, size: tuple[int, int], max_pixels: int) -> None:
         self._bytes = size[1] * size[0] * 3
         self.usable = True
-        """Whether it may be lent again: not while it is busy, nor when it died, spoke nonsense or had `IMAGES_EACH`."""
+        """Whether it may be lent again: not while it is busy, nor when it died, spoke nonsense or had its share."""
         self._images = 0
         self._max_pixels = max_pixels
         self._ready = False
@@ -114,6 +118,21 @@ class DecoderProcess:
     def pid(self) -> int:
         """The process's number."""
         return self._child.pid
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether a new one should take its place."""
+        return self._images >= IMAGES_EACH
+
+    def is_ready(self) -> bool:
+        """Whether it can decode by now.
+
+        Raises:
+            NotStarted: it ended instead.
+        """
+        if not self._ready and self._to_read.poll(0):
+            self.wait_until_ready(time.monotonic() + 1)  # what it says is there
+        return self._ready
 
     def wait_until_ready(self, until: float) -> None:
         """Returns at once but for the first time.
@@ -177,7 +196,7 @@ class DecoderProcess:
         self._channel.close()
 
     def _may_go_on(self) -> None:
-        self.usable = self._images < IMAGES_EACH
+        self.usable = self._images < IMAGES_EACH + MORE_IMAGES
 
     def _send(self, head: bytes, body: bytes, until: float) -> None:
         """Both with one call where there is room, so that the process is woken once."""

@@ -251,19 +251,45 @@ def test_an_image_that_has_every_decoder_answer_for_another_is_nonsense(sabotage
     assert str(failure(sabotaged, sabotage.picture_that("answers for another image"))) == process.NONSENSE
 
 
-def test_a_process_makes_room_for_a_new_one_after_so_many_images(
+def test_a_process_makes_room_for_a_new_one_after_so_many_images_once_that_is_ready(
     make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "IMAGES_EACH", 3)
     using = make_decoder()
-    seen: list[set[int]] = []
-    for body in (picture(), b"\xff\xd8\xff", picture(), picture()):
-        using.start()
-        seen.append(children())
+    using.start()
+    (first,) = children()
+    seen: list[int] = []
+    for body in (picture(), b"\xff\xd8\xff", picture()):
+        seen.append(lent_next(using))
         with contextlib.suppress(ImageCorrupt):
             using.decode(body, 30)
-    assert seen[0] == seen[1] == seen[2] != seen[3]
-    assert [len(one) for one in seen] == [1] * 4
+    assert seen == [first] * 3
+    (successor,) = children() - {first}  # was started while the first may still be lent
+    while (now := lent_next(using)) == first:
+        using.decode(picture(), 30)
+    assert now == successor
+    assert children() == {successor}
+
+
+def test_a_process_ends_after_so_many_images_even_if_no_other_can_be_started(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "IMAGES_EACH", 3)
+    monkeypatch.setattr(process, "MORE_IMAGES", 2)
+    using = make_decoder()
+    using.start()
+    monkeypatch.setattr(process, "COMMAND", ("/no/such/program",))
+    for _ in range(5):
+        using.decode(picture(), 30)
+    assert not children()
+    assert type(failure(using, picture())) is Overloaded
+    assert "no process for decoding can be started" in caplog.text
+
+
+def lent_next(using: Decoder) -> int:
+    lent = using._idle.queue[-1]
+    assert lent is not None
+    return lent.pid
 
 
 # ── large images ─────────────────────────────────────────────────────────────────────────────────
