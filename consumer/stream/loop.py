@@ -184,11 +184,11 @@ class StreamLoop:
             self._begin_to_drain()
         now = self._clock()
         due = self._core.due(now)
+        wait = min(IDLE_WAIT_S, due)
         if self._core.in_flight:
-            self._take_finished(min(BUSY_WAIT_S, due))
-            wait = 0.0
-        else:
-            wait = min(IDLE_WAIT_S, due)
+            # While nothing may be published, what finishes wakes nobody: only a record does.
+            wait = min(IDLE_WAIT_S, self._core.pause_s(now))
+            self._take_finished(0.0 if wait else min(BUSY_WAIT_S, due))
         records = self._source.poll(max(1, self._core.room), wait)
         if self._outside and self._source.joined():  # with more members than partitions one holds none, and is ready
             self._outside = False

@@ -199,15 +199,37 @@ def test_outcomes_are_released_when_the_commit_is_answered_and_not_before() -> N
 
 
 def test_publications_in_a_flood_keep_their_pause() -> None:
-    stream = core(publish_pause_s=0.5)
+    stream = core(publish_pause_s=0.5, publish_pause_each_s=1.0)
     first, second = work(stream, 0, 1)
     stream.finished(first, outcome())
     stream.actions(0.0)
     stream.published(COMMITTED, 1.0)
     stream.finished(second, outcome())
     assert only(Publish, stream.actions(1.4)) == []
-    assert stream.due(1.4) == pytest.approx(0.1)
+    assert stream.due(1.4) == stream.pause_s(1.4) == pytest.approx(0.1)
     assert publication(stream.actions(1.5)).claims == (second,)
+
+
+def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them() -> None:
+    stream = core(publish_pause_s=0.05, publish_pause_each_s=0.01)
+    claims = work(stream, *range(9))
+    for together, pause_s in ((1, 0.01), (2, 0.02), (6, 0.05)):
+        for _ in range(together):
+            stream.finished(claims.pop(0), outcome())
+        assert len(publication(stream.actions(0.0)).claims) == together
+        stream.published(COMMITTED, -pause_s)
+        assert stream.pause_s(-pause_s) == pytest.approx(pause_s)
+
+
+def test_nothing_pauses_the_last_publications() -> None:
+    stream = core(publish_pause_s=0.5, publish_pause_each_s=1.0)
+    first, _ = work(stream, 0, 1)
+    stream.finished(first, outcome())
+    stream.actions(0.0)
+    stream.published(COMMITTED, 0.0)
+    assert stream.pause_s(0.0) == 0.5
+    stream.stop()
+    assert stream.pause_s(0.0) == 0.0
 
 
 def test_a_publication_is_no_larger_than_its_limits() -> None:
