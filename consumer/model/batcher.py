@@ -88,7 +88,8 @@ class Batcher:
                 raise Overloaded("the service is stopping")
             one = Waiting(pixels, self._clock())
             self._queue.put(one, urgent=urgent)
-            self._changed.notify()
+            if len(self._queue) == 1 or self._queue.wait_s(one.since) <= 0:  # else it knows how long to wait
+                self._changed.notify()
         return one.answer
 
     def close(self) -> None:
