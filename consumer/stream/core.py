@@ -68,7 +68,9 @@ class Limits:
     second."""
     publish_pause_each_s: float = 0.01
     """The same for each outcome of the one before, if that is less: those that come singly wait for next to nothing. A
-    transaction costs service and broker some 10 ms of CPU, which is there when there is so little to do."""
+    transaction costs service and broker some 10 ms of CPU, which is there when there is so little to do. But it is no
+    less than what the one before took: for about so long the broker goes on ending that one (its markers), and a
+    transaction that begins meanwhile is told to try again, which librdkafka does after 300 ms."""
     retry_pause_s: float = 0.1
     """Pause after the first failed publication; it doubles from failure to failure, up to 5 s."""
 
@@ -88,6 +90,7 @@ class StreamCore:
         self._full = False  # hysteresis of the limits over all partitions
         self._on_hold = False
         self._publication: Publish | None = None
+        self._publishing_since = 0.0
         self._unresolved = False
         self._asked = False  # a Resolve was given out and not answered
         self._publish_at = -math.inf
@@ -349,7 +352,7 @@ class StreamCore:
             return None
         publication = self._gather()
         if publication.claims:
-            self._publication = publication
+            self._publication, self._publishing_since = publication, now
             return publication
         return None
 
@@ -382,7 +385,7 @@ class StreamCore:
 
     def _released(self, publication: Publish, offsets: Mapping[int, int], now: float) -> list[Entry]:
         self._failures = 0
-        pause_s = self._limits.publish_pause_each_s * len(publication.claims)
+        pause_s = max(self._limits.publish_pause_each_s * len(publication.claims), now - self._publishing_since)
         self._publish_at = now + min(pause_s, self._limits.publish_pause_s)
         tenures = {claim.partition: claim.tenure for claim in publication.claims}
         gone: list[Entry] = []

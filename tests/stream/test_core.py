@@ -210,15 +210,18 @@ def test_publications_in_a_flood_keep_their_pause() -> None:
     assert publication(stream.actions(1.5)).claims == (second,)
 
 
-def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them() -> None:
+@pytest.mark.parametrize(
+    ("together", "took_s", "pause_s"), [(1, 0.0, 0.01), (2, 0.0, 0.02), (6, 0.0, 0.05), (1, 0.03, 0.03), (1, 0.3, 0.05)]
+)
+def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them_or_as_long_as_those_took(
+    together: int, took_s: float, pause_s: float
+) -> None:
     stream = core(publish_pause_s=0.05, publish_pause_each_s=0.01)
-    claims = work(stream, *range(9))
-    for together, pause_s in ((1, 0.01), (2, 0.02), (6, 0.05)):
-        for _ in range(together):
-            stream.finished(claims.pop(0), outcome())
-        assert len(publication(stream.actions(0.0)).claims) == together
-        stream.published(COMMITTED, -pause_s)
-        assert stream.pause_s(-pause_s) == pytest.approx(pause_s)
+    for claim in work(stream, *range(together)):
+        stream.finished(claim, outcome())
+    assert len(publication(stream.actions(100.0)).claims) == together
+    stream.published(COMMITTED, 100 + took_s)
+    assert stream.pause_s(100 + took_s) == pytest.approx(pause_s)
 
 
 def test_nothing_pauses_the_last_publications() -> None:
