@@ -23,8 +23,6 @@ from ops.bench.figures import Cost
 from ops.bench.image_server import PICTURES, url
 from ops.bench.pictures import SIZES, jpeg, picture
 
-SIDE = 224
-"""The decoded picture's width and height: Xception's input, and nearly that of the shipped model's."""
 PER_TRANSACTION = 100
 """Events of one transaction of the bare loop: what the service puts into one at some 1000 events a second."""
 OUTCOME_BYTES = 700
@@ -75,15 +73,17 @@ def fetch(options: argparse.Namespace) -> dict[str, Cost]:
 
 
 def decode(options: argparse.Namespace) -> dict[str, Cost]:
-    """Decoding and resizing in this very process, on one thread."""
+    """Decoding and resizing to the model's size in this very process, on one thread."""
     from consumer import imaging  # noqa: PLC0415
+    from consumer.model import ModelConfig  # noqa: PLC0415
 
+    side = ModelConfig.read(options.model).input_size
     files = [jpeg(number, SIZES[options.size]) for number in range(16)]
     numbers = count()
 
     def step() -> int:
         body = files[next(numbers) % len(files)]
-        imaging.decode(body, imaging.kind_of(body), size=(SIDE, SIDE), max_pixels=50_000_000)
+        imaging.decode(body, imaging.kind_of(body), size=side, max_pixels=50_000_000)
         return 1
 
     return {"decode and resize": measure(step, options.seconds)}
@@ -182,8 +182,9 @@ def main() -> None:
         command.add_argument("--size", choices=SIZES, default="385x500")
         if part is fetch:
             command.add_argument("--port", type=int, required=True)
-        if part is model:
+        if part in (decode, model):
             command.add_argument("--model", type=Path, required=True)
+        if part is model:
             command.add_argument("--batches", type=int, nargs="+", default=[1, 8, 16])
             command.add_argument("--only", nargs="*", metavar="'BACKEND PRECISION'")
         if part is kafka:

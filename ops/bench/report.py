@@ -77,7 +77,7 @@ class Report:
 
     Attributes:
         fetch: by way and size, ``urllib3 385x500``.
-        decode: by size.
+        decode: by model, whose input's size it is for, and size, ``xception 385x500``.
         models: by model; then by ``BACKEND PRECISION BATCH``.
         kafka: the bare loop.
         start_s: of each service, until it was ready: by model and backend.
@@ -129,7 +129,7 @@ class Report:
         assert self.kafka is not None
         return {
             "fetch": self.fetch[f"{FETCH} {run.size}"].cpu_ms,
-            "decode": self.decode[run.size].cpu_ms,
+            "decode": self.decode[f"{run.model} {run.size}"].cpu_ms,
             "model": self.model_ms(run.model, run.backend),
             "Kafka": self.kafka.cpu_ms,
         }

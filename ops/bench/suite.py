@@ -141,7 +141,9 @@ class Suite:
         for size in plan.sizes:
             found = self._part("fetch", "--port", str(around.image_port), "--size", size)
             report.fetch |= {f"{name} {size}": cost for name, cost in found.items()}
-            report.decode[size] = self._part("decode", "--size", size)[DECODE]
+            for name, folder in folders.items():
+                alone = self._part("decode", "--size", size, "--model", str(folder), of=f"for {name}")
+                report.decode[f"{name} {size}"] = alone[DECODE]
         for name, folder in folders.items():
             batches = map(str, plan.batches)
             report.models[name] = self._part("model", "--model", str(folder), "--batches", *batches, of=name)

@@ -26,7 +26,7 @@ def report() -> Report:
     machine = Machine("a processor", ["avx2"], 2, "3.11", {})
     made = Report(machine=machine, began="2026-11-24T12:00:00+00:00", kafka=_cost(0.1))
     made.fetch = {"urllib3 385x500": _cost(0.4), "requests 385x500": _cost(1.0)}
-    made.decode = {"385x500": _cost(2.5)}
+    made.decode = {"xception 385x500": _cost(2.5), "shipped 385x500": _cost(2.0)}
     made.models = {"xception": {"openvino int8 1": _cost(9.0), "openvino int8 8": _cost(6.0)}}
     flat_out = Run("service", "xception", "openvino int8", _seen(160.0, service_ms=9.5))
     half = Run(
@@ -79,7 +79,8 @@ def test_the_table_shows_parts_limit_and_runs_in_this_order(report: Report) -> N
     assert [row[0] for row in rows] == [
         "fetch alone, urllib3 385x500",
         "fetch alone, requests 385x500",
-        "decode and resize alone, 385x500",
+        "decode and resize alone, xception 385x500",
+        "decode and resize alone, shipped 385x500",
         "xception alone, openvino int8, batches of 8",
         "Kafka alone, consume and produce",
         "limit of 2 cores: xception, openvino int8",
