@@ -10,6 +10,8 @@
                   ▼
                 report ─► table, plot    figures: percentiles, rates, the limit; JSON in between
 
+Commands of their own, with the same parts: `profile` (where an event's CPU time goes), `repeats`, `scaling`.
+
 The rules: real processes on one machine, so that everything that an event costs is paid here and counted, by whom it
 is spent; CPU before elapsed time, which neighbours blur; load in an open loop, an event's clock starting when it was
 due; rates from burst to burst, since a transaction's outcomes come at once; every system on topics of its own, every
