@@ -36,15 +36,8 @@ def needed_bytes(kind: str, full_pixels: int, decoded_pixels: int) -> int:
     return BYTES_PER_PIXEL * decoded_pixels
 
 
-NICER = 5
-"""Added to the service's own niceness. Else, on two busy cores, whoever of the service has something to do (to hand on,
-to ask the model, to send a heartbeat) waits for the end of a decoder's time slice: an eighth fewer images a second,
-and a 99th percentile of 125 ms instead of 102 at half of them."""
-
-
 def once() -> None:
-    """What holds as long as the process: no core files, first to go when memory is short, last when processors are."""
-    os.nice(NICER)
+    """What holds as long as the process: no core files, and first to go when the machine has no memory left."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")

@@ -348,13 +348,6 @@ def test_a_process_starts_without_what_takes_longest_to_import() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_process_lets_the_service_go_first(make_decoder: MakeDecoder) -> None:
-    make_decoder().start()
-    (pid,) = children()
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, ours + limits.NICER)
-
-
 def test_processes_are_started_when_they_are_needed(make_decoder: MakeDecoder) -> None:
     using = make_decoder(4)
     before = children()
