@@ -5,11 +5,9 @@ pause. Between two of them it stands in the line of the host that it goes to nex
 no thread. So a host that does not answer holds as many threads as it is let, and nobody else's.
 No thread and no clock in here: the time is passed in.
 
-**Fair.** Hosts take turns, each with at most ``per_host`` exchanges at a time, and with one while it is
-ailing (see `Standing`). What is done with an image on the thread that fetched it, decoding above all, counts as well:
-a host holds twice as many threads at most, so that one of large images does not take them all. Three quarters of the
-threads are the most that certain hosts hold together: those that are not known to answer quickly, however many such
-hosts there are (a topic full of names that lead nowhere), and those of one machine, however many names it has.
+**Fair.** A host has at most ``per_host`` exchanges at a time, and one while it is ailing (see `Standing`). What is
+done with an image on the thread that fetched it, decoding above all, counts as well: a host holds twice as many threads
+at most, so that one of large images does not take them all. What hosts share, and how they take turns, is in `turns`.
 
 **In time.** The clock of a fetch starts with its first turn: a burst for one healthy host waits, and times
 out no sooner for it. In the line of a host without trust it has run since the event came, so that such a
@@ -25,24 +23,20 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import OrderedDict, deque
 from collections.abc import Hashable
 from enum import Enum
 from typing import Generic
-from weakref import WeakValueDictionary
 
 from consumer.errors import FetchError
 from consumer.fetching.company import Company
-from consumer.fetching.queues import Host, Machine, T, Ticket
-from consumer.fetching.standing import Standing
+from consumer.fetching.known import Known
+from consumer.fetching.queues import Host, T, Ticket
+from consumer.fetching.turns import Rank, Turns
 from consumer.fetching.urls import Origin
 
 HELD_FOR_EACH = 2
 """Threads that a host may hold, in exchanges that it may have at a time: while images are decoded as fast as they
 come, there is hardly one more than exchanges."""
-
-MOST_REMEMBERED = 4096
-"""Hosts whose standing is kept while nobody wants them, about 1 kB each; the longest forgotten go first."""
 
 
 class _Timer(Enum):
@@ -64,16 +58,8 @@ class Lines(Generic[T]):
     def __init__(self, per_host: int, threads: int, urgent_threads: int, deadline_s: float) -> None:
         self._per_host = per_host
         self._deadline_s = deadline_s
-        self._three_quarters = {False: max(1, threads * 3 // 4), True: max(1, urgent_threads * 3 // 4)}
-        self._doubted = {False: 0, True: 0}
-        self._quick_first = {False: True, True: True}
-        # Hosts with a line that may have a turn, by the kind of thread and by whether they are known to be quick.
-        self._ready: dict[tuple[bool, bool], deque[Host[T]]] = {
-            (urgent, quick): deque() for urgent in (False, True) for quick in (False, True)
-        }
-        self._hosts: dict[Origin, Host[T]] = {}
-        self._unwanted: OrderedDict[Origin, None] = OrderedDict()
-        self._machines: WeakValueDictionary[Hashable, Machine[T]] = WeakValueDictionary()  # those of known hosts
+        self._turns = {False: Turns[T](threads), True: Turns[T](urgent_threads)}
+        self._hosts: Known[T] = Known(deadline_s)
         self._asleep: dict[Ticket[T], Origin] = {}
         self._company: Company[T] = Company()
         self._timers: list[tuple[float, int, _Timer, Ticket[T] | Host[T]]] = []
@@ -87,20 +73,17 @@ class Lines(Generic[T]):
             self._asleep[ticket] = origin
             self._at(due, _Timer.WAKES, ticket)
             return
-        host = self._hosts.get(origin)
-        if host is None:
-            host = self._hosts[origin] = Host(origin, Standing(self._deadline_s))
-        self._unwanted.pop(origin, None)
+        host = self._hosts.wanted(origin)
         ticket.since = now
         host.line(urgent=ticket.urgent).part_of(ticket)[ticket] = None
         if ticket.begun is None:
             self._company.add(ticket)
         self._watch(host, ticket)
-        self._list(host, now)
+        self._changed(host, now)
 
     def take(self, now: float, *, urgent: bool = False) -> Ticket[T] | None:
         """Whose turn it is now, on a thread of this kind; null if nobody's. Its clock runs from now on."""
-        host = self._next(now, urgent)
+        host = self._turns[urgent].next()
         if host is None:
             return None
         line = host.line(urgent=urgent)
@@ -112,13 +95,11 @@ class Lines(Generic[T]):
         if ticket.begun is None:
             ticket.begun = now if host.standing.trusted else ticket.arrived
         ticket.since = now
-        ticket.doubted = not host.standing.quick
-        self._doubted[urgent] += ticket.doubted
         ticket.host, ticket.asking = host, True
         host.running += 1
         host.held[urgent] += 1
-        self._count_on(host.machine, ticket, now)
-        self._list(host, now)
+        self._turns[urgent].hold(ticket, host)
+        self._changed(host, now)
         return ticket
 
     def along(self, ticket: Ticket[T], now: float) -> list[Ticket[T]]:
@@ -139,21 +120,20 @@ class Lines(Generic[T]):
         host = ticket.host
         assert host is not None
         standing = host.standing
-        before = standing.quick, standing.trusted, standing.ailing
+        before = Rank.of(standing), standing.ailing
         ticket.turned_away = standing.note(now, now - ticket.since, error, again=ticket.turned_away)
         if standing.resume_at > now:
             self._at(standing.resume_at, _Timer.RESTED, host)
-        if before != (standing.quick, standing.trusted, standing.ailing):
+        if before != (Rank.of(standing), standing.ailing):
             for line in (host.ordinary, host.urgent):
-                line.listed = None  # it belongs to another list now
                 if line.fresh:
                     self._watch(host, next(iter(line.fresh)))
         if machine is not None:
-            host.machine = self._machines.setdefault(machine, Machine())
-            self._count_on(host.machine, ticket, now)
+            host.machine = machine
+            self._turns[ticket.urgent].move(ticket, machine)
         ticket.asking = False
         host.running -= 1
-        self._list(host, now)
+        self._changed(host, now)
 
     def given_back(self, ticket: Ticket[T], now: float) -> None:
         """Its thread is free; if it has not `answered`, the turn was not used. May be called again, for nothing."""
@@ -163,10 +143,9 @@ class Lines(Generic[T]):
         ticket.host = None
         host.running -= ticket.asking
         host.held[ticket.urgent] -= 1
-        self._doubted[ticket.urgent] -= ticket.doubted
-        ticket.asking = ticket.doubted = False
-        self._count_on(None, ticket, now)
-        self._list(host, now)
+        ticket.asking = False
+        self._turns[ticket.urgent].release(ticket, host)
+        self._changed(host, now)
 
     def shared(self, ticket: Ticket[T], now: float) -> list[Ticket[T]]:
         """This fetch failed for good, without reaching its host: who fails with it, and is in no line any more."""
@@ -187,10 +166,10 @@ class Lines(Generic[T]):
             when, _, timer, one = heapq.heappop(self._timers)
             if isinstance(one, Ticket):
                 self.join(one, self._asleep.pop(one), now)
-            elif self._hosts.get(one.origin) is not one:
+            elif one not in self._hosts:
                 continue  # it was forgotten meanwhile, and may be known anew
             elif timer is _Timer.RESTED:
-                self._list(one, now)
+                self._changed(one, now)
             elif when == one.over_at:
                 one.over_at = math.inf
                 over += self._out(one, [each for each in one if self._over_at(one, each) <= now], now)
@@ -200,51 +179,26 @@ class Lines(Generic[T]):
 
     def clear(self) -> list[Ticket[T]]:
         """Everybody out: who stood in a line or slept."""
-        gone = [*self._asleep, *(one for host in self._hosts.values() for one in host)]
+        gone = [*self._asleep, *(one for host in self._hosts for one in host)]
         self._hosts.clear()
-        self._unwanted.clear()
-        self._machines.clear()
         self._asleep.clear()
         self._company.clear()
         self._timers.clear()
-        for ready in self._ready.values():
-            ready.clear()
+        for turns in self._turns.values():
+            turns.clear()
         return gone
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────────
 
     def ready(self, *, urgent: bool) -> bool:
-        """Whether a thread of this kind may find something to take."""
-        return bool(self._ready[urgent, True] or (self._may_doubt(urgent) and self._ready[urgent, False]))
+        """Whether a thread of this kind that is free has something to take."""
+        return self._turns[urgent].ready()
 
     def due(self, now: float) -> float:
         """Seconds until `wake` has something to do; infinite if it has not."""
         return max(0.0, self._timers[0][0] - now) if self._timers else math.inf
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
-
-    def _next(self, now: float, urgent: bool) -> Host[T] | None:
-        while self.ready(urgent=urgent):
-            quick = self._quick_first[urgent]
-            if not self._ready[urgent, quick] or not (quick or self._may_doubt(urgent)):
-                quick = not quick
-            ready = self._ready[urgent, quick]
-            host = ready.popleft()
-            line = host.line(urgent=urgent)
-            if line.listed is not ready:
-                continue
-            line.listed = None
-            if not self._may(host, now, urgent):
-                self._let_in(host.machine, now, urgent)  # the turn that it had in view is another's
-            elif not self._has_room(host.machine, urgent):
-                self._list(host, now)
-            else:
-                self._quick_first[urgent] = not quick
-                return host
-        return None
-
-    def _may_doubt(self, urgent: bool) -> bool:
-        return self._doubted[urgent] < self._three_quarters[urgent]
 
     def _may(self, host: Host[T], now: float, urgent: bool) -> bool:
         """Whether a line may have a turn. The last place of a host is kept for urgent ones that wait for it."""
@@ -258,43 +212,15 @@ class Lines(Generic[T]):
             and now >= host.standing.resume_at
         )
 
-    def _has_room(self, machine: Machine[T] | None, urgent: bool) -> bool:
-        return machine is None or machine.held[urgent] < self._three_quarters[urgent]
-
-    def _count_on(self, machine: Machine[T] | None, ticket: Ticket[T], now: float) -> None:
-        """Counts its thread as held by this machine, and no longer by another."""
-        before, ticket.machine = ticket.machine, machine
-        if machine is not None:
-            machine.held[ticket.urgent] += 1
-        if before is not None:
-            before.held[ticket.urgent] -= 1
-            self._let_in(before, now, ticket.urgent)
-
-    def _let_in(self, machine: Machine[T] | None, now: float, urgent: bool) -> None:
-        """Lists the next of a machine's hosts that could have a turn, if one of its threads is free."""
-        while machine is not None and machine.waiting[urgent] and self._has_room(machine, urgent):
-            host, _ = machine.waiting[urgent].popitem(last=False)
-            if host.line(urgent=urgent).listed is None and self._hosts.get(host.origin) is host:
-                self._list(host, now)
-                if host.line(urgent=urgent).listed is not None:
-                    return
-
-    def _list(self, host: Host[T], now: float) -> None:
-        """Puts the host where threads look for it, or where it may be forgotten."""
-        for urgent in (False, True):
-            line = host.line(urgent=urgent)
-            if line.listed is None and self._may(host, now, urgent):
-                if self._has_room(host.machine, urgent):
-                    line.listed = self._ready[urgent, host.standing.quick]
-                    line.listed.append(host)
-                elif host.machine is not None:
-                    host.machine.waiting[urgent][host] = None
+    def _changed(self, host: Host[T], now: float) -> None:
+        """Lists the host where threads look for it if it may have a turn, or where it may be forgotten."""
+        for urgent, turns in self._turns.items():
+            if self._may(host, now, urgent):
+                turns.add(host)
+            else:
+                turns.remove(host)
         if not any(host.held.values()) and not host.ordinary and not host.urgent:
-            self._unwanted[host.origin] = None
-            self._unwanted.move_to_end(host.origin)
-            if len(self._unwanted) > MOST_REMEMBERED:
-                longest, _ = self._unwanted.popitem(last=False)
-                del self._hosts[longest]
+            self._hosts.unwanted(host)
 
     def _over_at(self, host: Host[T], ticket: Ticket[T]) -> float:
         """When it has waited long enough, as things stand."""
@@ -314,7 +240,7 @@ class Lines(Generic[T]):
             del host.line(urgent=one.urgent).part_of(one)[one]
             if one.begun is None:
                 self._company.remove(one)
-        self._list(host, now)
+        self._changed(host, now)
         return tickets
 
     def _at(self, when: float, timer: _Timer, one: Ticket[T] | Host[T]) -> None:

@@ -1,13 +1,14 @@
-"""Who stands in the lines of `Lines`: fetches, the hosts that they go to, and the machines behind those."""
+"""Who stands in the lines of `Lines`: fetches, and the hosts that they go to."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from consumer.fetching.kin import kin_of
 from consumer.fetching.standing import Standing
 from consumer.fetching.urls import Origin
 
@@ -25,8 +26,8 @@ class Ticket(Generic[T]):
     """When its clock started; null before its first turn."""
     since: float = 0.0
     """When it came into the line, or began the exchange that it is in."""
-    doubted: bool = False
-    """Whether it is on one of the threads that hosts share which are not known to be quick."""
+    rank: int = 0
+    """What was known of its host when it had its turn, see `turns.Rank`."""
     asking: bool = False
     """Whether its exchange is under way; if not, the thread does something with the answer."""
     wants: str | None = None
@@ -35,7 +36,7 @@ class Ticket(Generic[T]):
     """Whether it was told to wait (Retry-After)."""
     host: Host[T] | None = None
     """Whose turn it has; null while it holds no thread."""
-    machine: Machine[T] | None = None
+    machine: Hashable = None
     """On whose threads it counts; null if it is not known yet where its host is."""
 
 
@@ -45,8 +46,6 @@ class Line(Generic[T]):
 
     begun: OrderedDict[Ticket[T], None] = field(default_factory=OrderedDict)
     fresh: OrderedDict[Ticket[T], None] = field(default_factory=OrderedDict)
-    listed: deque[Host[T]] | None = None
-    """Where its host waits for a thread of this kind."""
 
     def __len__(self) -> int:
         return len(self.begun) + len(self.fresh)
@@ -70,8 +69,13 @@ class Host(Generic[T]):
     """Threads that its exchanges hold, or what is done with their answers; those of urgent ones apart."""
     over_at: float = math.inf
     """When somebody in line may have waited long enough."""
-    machine: Machine[T] | None = None
-    """Where it was when it was reached last."""
+    machine: Hashable = None
+    """Where it was when it was reached last, however many names lead there; null if it never was."""
+    kin: str = field(init=False)
+    """Which hosts it belongs to by its name."""
+
+    def __post_init__(self) -> None:
+        self.kin = kin_of(self.origin[1])
 
     def line(self, *, urgent: bool) -> Line[T]:
         """Its line of this kind."""
@@ -82,15 +86,3 @@ class Host(Generic[T]):
         for line in (self.ordinary, self.urgent):
             yield from line.begun
             yield from line.fresh
-
-
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class Machine(Generic[T]):
-    """What is behind one address, however many names lead there."""
-
-    held: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
-    """Threads that its hosts hold; those of urgent ones apart."""
-    waiting: dict[bool, OrderedDict[Host[T], None]] = field(
-        default_factory=lambda: {False: OrderedDict(), True: OrderedDict()}
-    )
-    """Hosts of its that could have a turn if fewer threads were held."""

@@ -59,9 +59,14 @@ class Standing:
         return self._unreached >= AILING_AFTER
 
     @property
+    def has_answered_well(self) -> bool:
+        """Whether it ever has."""
+        return self._well_at > -math.inf
+
+    @property
     def trusted(self) -> bool:
         """Whether waiting for it costs nobody any time."""
-        return self._well_at > -math.inf and not self._distrusted
+        return self.has_answered_well and not self._distrusted
 
     @property
     def quick(self) -> bool:

@@ -8,11 +8,11 @@ import weakref
 import pytest
 
 from consumer.errors import ConnectFailed, DnsFailed, FetchError, FetchTimeout, HttpStatus, UrlBlocked
-from consumer.fetching.lines import MOST_REMEMBERED, Lines
+from consumer.fetching.known import MOST_REMEMBERED, MOST_STRANGERS
+from consumer.fetching.lines import Lines
 from consumer.fetching.queues import Ticket
 from consumer.fetching.standing import AILING_AFTER, DOWN_PAUSE_S
 from consumer.fetching.urls import Origin
-from consumer.fetching.wishes import RETRY_AFTER_CAP_S
 
 DEADLINE_S = 10.0
 
@@ -112,6 +112,34 @@ def test_hosts_without_trust_leave_a_quarter_of_the_threads_to_those_that_have_a
     assert world.jobs() == [10, 11, 12]
     world.arrive(1, 2, name="known")
     assert world.jobs() == [1, 2]
+
+
+@pytest.mark.parametrize("domains", [["evil.example"], ["evil.example", "bad.example", "worse.example"]])
+def test_hundreds_of_dead_names_leave_a_new_host_its_turn_at_once_however_long_they_hold_their_threads(
+    domains: list[str],
+) -> None:
+    world = World(threads=32)
+    for number in range(300):
+        world.arrive(number, name=f"dead-{number}.{domains[number % len(domains)]}")
+    held = world.take()
+    assert len(held) == 24 * len(domains) // (len(domains) + 1)
+    world.arrive(1000, name="shop.example")
+    assert world.jobs() == [1000]
+
+
+def test_names_of_one_domain_take_turns_with_others_and_not_each_name() -> None:
+    world = World(threads=1)
+    for number in range(10):
+        world.arrive(number, name=f"dead-{number}.evil.example")
+    for number in range(10, 13):
+        world.arrive(number, name=f"shop-{number}.example")
+    order = []
+    for _ in range(6):
+        ticket = world.lines.take(world.now)
+        assert ticket is not None
+        order.append(ticket.job)
+        world.answer(ticket, refused())
+    assert order == [0, 10, 11, 12, 1, 2]
 
 
 def test_trusted_hosts_do_not_keep_the_others_from_their_turn(world: World) -> None:
@@ -347,12 +375,28 @@ def test_what_is_not_the_hosts_fault_or_costs_no_time_makes_no_host_ail(
 
 def test_hosts_that_nobody_wants_are_forgotten_in_the_end(world: World) -> None:
     world.spoil("spoilt")
-    for number in range(MOST_REMEMBERED):
-        world.arrive(number, name=f"host-{number}")
+    for number in range(MOST_STRANGERS):
+        world.spoil(f"host-{number}")
+    assert len(world.lines._hosts) == MOST_STRANGERS
+    (ticket,) = world.arrive(1, name="spoilt")
+    assert world.take() == [ticket], "it does not rest any more"
+    world.answer(ticket)
+    for number in range(MOST_REMEMBERED + 1):
+        world.arrive(number, name=f"good-{number}")
         world.answer(world.take()[0])
-    assert len(world.lines._hosts) == MOST_REMEMBERED
-    world.arrive(1, 2, name="spoilt")
-    assert len(world.take()) == 2
+    assert len(world.lines._hosts) == MOST_STRANGERS + MOST_REMEMBERED
+
+
+def test_a_flood_of_made_up_names_makes_nobody_forget_a_good_host(world: World) -> None:
+    world.arrive(0, name="good")
+    world.answer(world.take()[0])
+    for number in range(MOST_STRANGERS + MOST_REMEMBERED):
+        world.arrive(1, name=f"made-up-{number}")
+        world.answer(world.take()[0], refused())
+    (ticket,) = world.arrive(2, name="good")
+    assert world.take() == [ticket]
+    assert ticket.host is not None
+    assert ticket.host.standing.trusted
 
 
 def test_nothing_holds_on_to_a_ticket_that_is_through() -> None:
@@ -388,17 +432,13 @@ def test_everybody_can_be_sent_away(world: World) -> None:
     assert world.wake() == []
 
 
-def test_a_host_that_is_forgotten_while_it_rests_stays_forgotten() -> None:
-    world = World()
-    world.arrive(1)
-    (ticket,) = world.take()
-    world.answer(ticket, HttpStatus(503, retry_after_s=RETRY_AFTER_CAP_S))
-    for number in range(2 * MOST_REMEMBERED):
-        if number == MOST_REMEMBERED:
-            world.now += RETRY_AFTER_CAP_S + 1
-            world.lines.wake(world.now)
+def test_a_host_that_is_forgotten_while_it_rests_stays_forgotten(world: World) -> None:
+    world.spoil()
+    for number in range(2 * MOST_STRANGERS):
+        if number == MOST_STRANGERS:
+            world.now += DOWN_PAUSE_S
+            world.wake()
         world.arrive(number, name=f"other-{number}")
-        (ticket,) = world.take()
-        world.answer(ticket)
+        world.answer(world.take()[0], refused())
     world.arrive(2)
     assert world.jobs() == [2]

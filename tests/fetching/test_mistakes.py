@@ -67,7 +67,7 @@ def test_it_says_nothing_against_the_model_the_network_or_the_host(
     assert [(one.model, one.ours) for one in told] == [(None, False)]
     fetcher.fetch(url)
     lines = fetcher._lines
-    (host,) = lines._hosts.values()
+    (host,) = lines._hosts
     assert (host.standing.trusted, host.running) == (True, 0)
 
 
