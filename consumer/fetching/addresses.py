@@ -59,18 +59,24 @@ _SIX_TO_FOUR = IPv6Network("2002::/16")
 _LOW_32_BITS_CARRY_V4 = tuple(
     IPv6Network(net)
     for net in (
-        "::/96",  # compatible, deprecated; :: and ::1 too come out as 0.0.0.0/8
+        "::/96",  # compatible, deprecated
         "::ffff:0:0/96",  # mapped
         "::ffff:0:0:0/96",  # translated (RFC 2765)
         "64:ff9b::/96",  # NAT64 (RFC 6052): how an IPv6-only network reaches public IPv4
     )
 )
+_OWN_V6 = (IPv6Address("::"), IPv6Address("::1"))
+"""Unspecified and loopback: they look compatible, and are not (RFC 4291, 2.5)."""
+
 _CARRIERS = (*_LOW_32_BITS_CARRY_V4, _SIX_TO_FOUR, _TEREDO)
 """Such an address leads to what it carries and nowhere else, so that alone decides."""
 
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 """NAT64 under a network's own prefix (RFC 8215): never public, though FETCH_ALLOW_NETS may name it. How long that
-prefix is nobody tells, so each of the places where RFC 6052 (2.2) has the IPv4 address counts."""
+prefix is nobody tells, so each of the places where RFC 6052 (2.2) has the IPv4 address counts, unless what stands
+there is in 0.0.0.0/8, where nobody can be."""
+
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 _ISATAP = (0x00005EFE, 0x02005EFE)
 """Bits 64 to 95 of an ISATAP address (RFC 5214), under whatever prefix."""
@@ -100,6 +106,9 @@ METADATA = frozenset(
 class AddressPolicy:
     """Judges addresses: public ones pass, and those in ``allow_nets``.
 
+    An address that carries another passes only if that one does by itself: a network of IPv6, be it ``::/0``, opens
+    nothing of IPv4, and none of IPv4 opens what is IPv6's own.
+
     A metadata address passes only if a network of ``allow_nets`` names it and nothing else: who
     allows a whole private network does not mean the credentials of the machine.
     """
@@ -121,11 +130,11 @@ class AddressPolicy:
         inner = tuple(carried(address)) if isinstance(address, IPv6Address) else ()
         if any(one in METADATA and not self._names(one) for one in (address, *inner)):
             return False
+        if not all(self.allows(one) for one in inner if not (address in _LOCAL_NAT64 and one in _THIS_NETWORK)):
+            return False
         if any(address in net for net in self._allowed):
             return True
-        if not all(self.allows(one) for one in inner):
-            return False
-        return _is_public(address) or (bool(inner) and any(address in net for net in _CARRIERS))
+        return _is_public(address) or _carries_only(address)
 
     def _names(self, address: Address) -> bool:
         return any(net.num_addresses == 1 and address in net for net in self._allowed)
@@ -133,6 +142,8 @@ class AddressPolicy:
 
 def carried(address: IPv6Address) -> Iterator[IPv4Address]:
     """Every IPv4 address that an IPv6 address carries."""
+    if address in _OWN_V6:
+        return
     bits = int(address)
     low = bits & 0xFFFFFFFF
     if any(address in net for net in _LOW_32_BITS_CARRY_V4) or bits >> 32 & 0xFFFFFFFF in _ISATAP:
@@ -152,9 +163,14 @@ def machine_at(address: Address) -> str:
     """Whose an address is, as far as it tells: IPv4 is one's own, also where IPv6 carries it, and so is a /64."""
     if isinstance(address, IPv4Address):
         return str(address)
-    if any(address in net for net in _CARRIERS):
+    if _carries_only(address):
         return str(next(carried(address)))
     return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def _carries_only(address: Address) -> bool:
+    """Whether it leads to what it carries and nowhere else."""
+    return address not in _OWN_V6 and any(address in net for net in _CARRIERS)
 
 
 def _is_public(address: Address) -> bool:

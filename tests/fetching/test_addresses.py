@@ -49,6 +49,23 @@ def test_allowed_networks_pass_in_every_form() -> None:
         assert not policy.allows(ip_address(text))
 
 
+@pytest.mark.parametrize(
+    "text", [one for one in NOT_PUBLIC if ":" in one and "." in one or "7f00" in one or "5efe" in one]
+)
+def test_a_network_of_ipv6_opens_nothing_of_ipv4(text: str) -> None:
+    policy = AddressPolicy([ip_network("::/0")])
+    assert policy.allows(ip_address("fd00::1"))
+    assert not policy.allows(ip_address(text))
+
+
+@pytest.mark.parametrize("text", ["::", "::1", "fe80::1", "fd00::1", "64:ff9b:1::7f00:1", "fd00::5efe:a00:1"])
+def test_a_network_of_ipv4_opens_nothing_of_ipv6s_own(text: str) -> None:
+    policy = AddressPolicy([ip_network("0.0.0.0/0")])
+    assert policy.allows(ip_address("127.0.0.1"))
+    assert policy.allows(ip_address("::ffff:127.0.0.1")), "which is the same"
+    assert not policy.allows(ip_address(text))
+
+
 def test_a_metadata_service_passes_only_if_it_is_named_alone() -> None:
     address = ip_address("169.254.169.254")
     assert not AddressPolicy([ip_network("169.254.0.0/16")]).allows(address)
@@ -58,5 +75,7 @@ def test_a_metadata_service_passes_only_if_it_is_named_alone() -> None:
 def test_a_metadata_service_behind_a_networks_own_nat64_passes_neither() -> None:
     policy = AddressPolicy([ip_network("64:ff9b:1::/48"), ip_network("10.0.0.0/8")])
     assert policy.allows(ip_address("64:ff9b:1::10.0.0.1"))
+    assert not policy.allows(ip_address("64:ff9b:1::192.168.0.1"))
+    assert not policy.allows(ip_address("64:ff9b:1:808:8:800:c0a8:1")), "a public one in another place"
     assert not policy.allows(ip_address("64:ff9b:1::169.254.169.254"))
     assert not policy.allows(ip_address("64:ff9b:1:a9fe:a9:fe00::"))
