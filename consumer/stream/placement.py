@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -55,7 +54,7 @@ class Placement:
         identity: TopicIdentity | None,
         *,
         strict: bool,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
     ) -> None:
         self._clock = clock
         self._consumer = consumer
@@ -92,14 +91,13 @@ class Placement:
         if partition in self._new:
             if partition in self._waiting or partition in self._stuck:
                 return False  # it is read again, from what came first
-            foreign = self._is_foreign(partition)
-            if foreign is None:
+            found = self._committed([partition])
+            if found is None:
                 self._waiting[partition] = offset
                 return False
             self._new.discard(partition)
-            if foreign:
-                self._stuck[partition] = offset
-                self.settle()
+            if self._is_foreign(found[partition]):
+                self._begin({partition: self._first_of_the_new(partition, offset)})
                 return False
         self._next[partition] = following
         return True
@@ -114,22 +112,22 @@ class Placement:
         Raises:
             BrokerError: nobody can tell where to begin.
         """
-        for partition, offset in list(self._waiting.items()):
-            if (foreign := self._is_foreign(partition)) is not None:
-                self._new.discard(partition)
-                del self._waiting[partition]
-                if foreign:
-                    self._stuck[partition] = offset
-                else:
-                    self._begin({partition: offset})
-        if self._stuck:
-            stuck, self._stuck = self._stuck, {}
-            if fresh := sorted(partition for partition, offset in stuck.items() if offset is None):
-                self._tell_fresh(fresh)
-            places = {partition: self._place(partition, offset) for partition, offset in stuck.items()}
-            self._stuck |= {partition: stuck[partition] for partition, place in places.items() if place is None}
-            if known := {partition: place for partition, place in places.items() if place is not None}:
-                self._begin(known)
+        if not self._waiting and not self._stuck:
+            return
+        found = self._committed([*self._waiting, *self._stuck])
+        if found is None:
+            return
+        waiting, self._waiting = self._waiting, {}
+        stuck, self._stuck = self._stuck, {}
+        self._new.difference_update(found)
+        places = {
+            partition: self._first_of_the_new(partition, offset) if self._is_foreign(found[partition]) else offset
+            for partition, offset in waiting.items()
+        }
+        places |= {partition: self._place(partition, offset, found[partition]) for partition, offset in stuck.items()}
+        if fresh := sorted(one for one in stuck if one not in self._next and found[one].offset < 0):
+            self._tell_fresh(fresh)
+        self._begin(places)
 
     def _tell_fresh(self, partitions: list[int]) -> None:
         where = f"partitions {partitions} of {self._topic} have no committed offset"
@@ -137,20 +135,21 @@ class Placement:
             raise BrokerError(f"{where}, and KAFKA_AUTO_OFFSET_RESET=error: set one")
         log.info("%s: they are read from their first record on", where)
 
-    def _place(self, partition: int, offset: int | None) -> int | None:
-        """Where to begin instead of at this offset; null while the broker does not tell."""
+    def _place(self, partition: int, refused: int | None, found: TopicPartition) -> int:
+        """Where to begin instead of at the offset that was refused.
+
+        As long as nothing has been read since the partition was assigned, the refusal may be of an earlier assignment:
+        librdkafka keeps it for whoever polls. Others have gone on meanwhile, so what is committed now counts.
+        """
         where = f"partition {partition} of {self._topic}"
-        if offset is None:
+        if partition in self._next:
+            offset = self._next[partition] if refused is None else refused
+        elif found.offset >= 0:
+            offset = found.offset
+        else:
             return FIRST
-        foreign = self._is_foreign(partition)
-        if foreign is None:
-            return None
-        if foreign:
-            log.error(
-                "%s was made again since offset %d was committed: it is read from its first record on", where, offset
-            )
-            self._new.discard(partition)
-            return FIRST
+        if self._is_foreign(found):
+            return self._first_of_the_new(partition, offset)
         try:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ASK_S)
         except KafkaException:
@@ -168,25 +167,32 @@ class Placement:
             )
         return offset
 
-    def _is_foreign(self, partition: int) -> bool | None:
-        """Whether the committed offset was committed in another topic of this name; null if the broker does not say.
+    def _first_of_the_new(self, partition: int, offset: int) -> int:
+        where = f"partition {partition} of {self._topic}"
+        log.error("%s was made again since offset %d was committed: it is read from its first record on", where, offset)
+        return FIRST
 
-        Then nobody is asked for a while, so that a turn waits for one question however many partitions there are.
+    def _committed(self, partitions: list[int]) -> dict[int, TopicPartition] | None:
+        """What is committed in each of these partitions, in one question; null if the broker does not say.
+
+        Then nobody is asked for a while, so that a turn waits for one question.
         """
-        if self._identity is None:
-            return False
         if self._clock() < self._ask_at:
             return None
         try:
-            (found,) = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=ASK_S)
-            error = found.error
+            found = self._consumer.committed([TopicPartition(self._topic, one) for one in partitions], timeout=ASK_S)
+            error = next((one.error for one in found if one.error is not None), None)
         except KafkaException as raised:
             error = raised.args[0]
         if error is not None:
-            log.warning("the committed offset of partition %d could not be read: %s", partition, error.str())
+            log.warning("the committed offsets of partitions %s could not be read: %s", sorted(partitions), error.str())
             self._ask_at = self._clock() + AGAIN_S
             return None
-        if not self._identity.is_foreign(found.metadata):
+        return {one.partition: one for one in found}
+
+    def _is_foreign(self, found: TopicPartition) -> bool:
+        """Whether it was committed in another topic of this name."""
+        if self._identity is None or not self._identity.is_foreign(found.metadata):
             return False
         self._identity.look_now()  # it may be this process that knows the former topic only: then it ends here
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -33,6 +34,7 @@ from consumer.stream.placement import Placement
 log = logging.getLogger(__name__)
 
 FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaError._FATAL}
+OF_A_PARTITION = {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET}
 FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 
 METADATA_V2 = b"CGMDv2:"
@@ -62,6 +64,7 @@ class Source:
         orphans: finds partitions that are with nobody; for members whose place in the group outlives them.
         identity: which topic this is, to notice when it is made again; null where the broker cannot say.
         strict: see `Placement`.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Source:
         orphans: Orphans | None = None,
         identity: TopicIdentity | None = None,
         strict: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer = consumer
         self._topic = topic
@@ -82,7 +86,7 @@ class Source:
         self._member = ""  # that they were assigned to
         self._forgotten = False
         self._identity = identity
-        self._placement = Placement(consumer, topic, identity, strict=strict)
+        self._placement = Placement(consumer, topic, identity, strict=strict, clock=clock)
         self._ends: dict[int, int] = {}
         self._gathered: list[Record] = []
         self._terms: dict[int, int] = {}
@@ -275,6 +279,8 @@ class Source:
 
     def _is_record(self, message: Message) -> bool:
         error, partition = message.error(), message.partition()
+        if (error is None or error.code() in OF_A_PARTITION) and partition not in self._terms:
+            return False  # librdkafka also hands out what it had to say of a partition that it has given up since
         if error is None:
             return self._placement.arrived(partition, message.offset(), message.offset() + 1)
         if error.code() == KafkaError._PARTITION_EOF:

@@ -72,6 +72,14 @@ class BlindToOrphans(Source):
         super().__init__(*arguments, orphans=None, **more)
 
 
+class BelievesOldRefusals(Source):
+    """Takes what librdkafka says of a partition for true although the partition was given up since."""
+
+    def _is_record(self, message: Any) -> bool:
+        self._terms.setdefault(message.partition(), 0)
+        return super()._is_record(message)
+
+
 class DeafToFencing(Source):
     """Asks an error whether it is fatal, which librdkafka's fatal error denies."""
 
@@ -173,6 +181,10 @@ BREAKAGES: dict[str, tuple[str, Parts]] = {
     "metadata of nobody": ("zombies", replace(SOUND, source=IsNobody)),
     "member id asked before the metadata": ("everything", replace(SOUND, source=AsksForItsMemberIdFirst)),
     "no look for partitions that are with nobody": ("crashes", replace(SOUND, source=BlindToOrphans)),
+    "what is said of a partition that was given up is believed": (
+        "rebalances",
+        replace(SOUND, source=BelievesOldRefusals),
+    ),
     "a fenced consumer goes on": ("zombies", replace(SOUND, source=DeafToFencing)),
     "an unknown commit taken for a failure": ("answers", replace(SOUND, transactional=TakesUnknownForAborted)),
     "an unknown commit taken for a success": ("answers", replace(SOUND, transactional=TakesUnknownForCommitted)),

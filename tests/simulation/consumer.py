@@ -79,7 +79,9 @@ class Consumer(Membership):
         if self._eager:
             raise plain(KafkaError._STATE, "not a cooperative assignor")
         for one in partitions:
-            self._positions.pop(one.partition, None)
+            if one.partition not in self._positions:
+                raise plain(KafkaError._INVALID_ARG, f"{one.partition} is not in the current assignment")
+            del self._positions[one.partition]
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         if self._eager:
@@ -178,10 +180,8 @@ class Consumer(Membership):
             # Seen with 2.16: the code says it, `fatal()` does not.
             error = KafkaError(KafkaError._FATAL, f"Fatal error: {KafkaError(self._broken).name()}")
             return Message(self._topic, 0, -1, None, error)
-        while self._errors:
-            message = self._errors.popleft()
-            if self._positions.get(message.partition(), 0) is None:
-                return message
+        if self._errors:  # also of partitions that were given up since, as librdkafka does
+            return self._errors.popleft()
         for partition, position in self._positions.items():
             if position is None or partition in self._paused:
                 continue

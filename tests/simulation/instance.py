@@ -104,7 +104,9 @@ class SimulatedInstance:
         orphans = None
         if static and assignor != "range":
             orphans = Orphans(partial(Admin, process, broker, agenda, dice), "group", broker.input, agenda.clock)
-        source = parts.source(cast(clients.AnsweringConsumer, consumer), broker.input, orphans=orphans)
+        source = parts.source(
+            cast(clients.AnsweringConsumer, consumer), broker.input, orphans=orphans, clock=agenda.clock
+        )
         breaker = parts.breaker(longest_s)  # nothing takes longer here, so that is the fetch's deadline
         work = SimulatedWork(
             process,

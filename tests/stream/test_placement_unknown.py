@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.stream.identity import TopicIdentity
 from consumer.stream.placement import AGAIN_S, FIRST, Placement
@@ -18,6 +18,7 @@ class Coordinator:
 
     def __init__(self) -> None:
         self.mark: str | None = None
+        self.offset = 5000
         self.asked = 0
         self.begun: list[tuple[int, int]] = []
 
@@ -25,7 +26,10 @@ class Coordinator:
         self.asked += 1
         if self.mark is None:
             raise SILENT
-        return [TopicPartition(one.topic, one.partition, 5000, self.mark) for one in partitions]
+        return [TopicPartition(one.topic, one.partition, self.offset, self.mark) for one in partitions]
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
+        return 0, 9000
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         pass
@@ -87,3 +91,21 @@ def test_a_partition_that_is_taken_away_meanwhile_is_not_begun() -> None:
     stage.now += AGAIN_S
     stage.placement.settle()
     assert stage.coordinator.begun == []
+
+
+def test_a_refusal_of_before_the_assignment_does_not_say_where_to_begin() -> None:
+    stage = Stage()
+    stage.coordinator.mark = "this"
+    stage.placement.refused(0, None)  # nothing was committed then; others have gone on since
+    stage.placement.refused(1, 17)
+    stage.placement.settle()
+    assert stage.coordinator.begun == [(0, 5000), (1, 5000)]
+
+
+def test_what_was_read_is_not_begun_anew_where_nothing_is_committed_yet() -> None:
+    stage = Stage()
+    stage.coordinator.mark, stage.coordinator.offset = "", OFFSET_INVALID
+    assert stage.placement.arrived(0, 0, 1)
+    stage.placement.refused(0, 1)
+    stage.placement.settle()
+    assert stage.coordinator.begun == [(0, 1)]
