@@ -22,7 +22,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 WAKE_EVERY_S = 0.1
-"""A third of the heartbeat interval. To be woken costs librdkafka some 50 µs."""
+"""A third of the heartbeat interval. To be woken costs librdkafka some 50 µs, and whoever asks waits until that has a
+core, with the interpreter's lock held: 3 ms on a busy machine. A busy stream asks for its metadata often enough."""
 
 
 class PromptConsumer(Consumer):
@@ -45,6 +46,11 @@ class PromptConsumer(Consumer):
 
         self._topic = topics[0]
         super().subscribe(topics, on_assign=assigned, **more)
+
+    def consumer_group_metadata(self) -> Any:
+        """As the base's; it is a question, too."""
+        self._wake_at = time.monotonic() + WAKE_EVERY_S
+        return super().consumer_group_metadata()
 
     def poll(self, timeout: float = -1) -> Message | None:
         """As the base's."""

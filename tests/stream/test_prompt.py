@@ -105,3 +105,23 @@ def test_a_partition_that_moves_to_a_joining_member_is_with_nobody_for_less_than
     first.stop()
     second.stop()
     assert total < LONGEST_S
+
+
+class Counting(PromptConsumer):
+    """Counts how often it is woken for nothing else."""
+
+    woken = 0
+
+    def memberid(self) -> str:
+        self.woken += 1
+        name: str = super().memberid()
+        return name
+
+
+def test_a_consumer_that_was_asked_something_is_not_woken_once_more() -> None:
+    idle, busy = (Counting({"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0}) for _ in range(2))
+    busy.consumer_group_metadata()
+    for one in (idle, busy):
+        one.poll(0)
+        one.close()
+    assert (idle.woken, busy.woken) == (1, 0)

@@ -121,6 +121,16 @@ def test_after_everything_was_given_up_a_new_identity_is_the_usual_thing(
     assert group.subscriptions == 1
 
 
+@pytest.mark.parametrize(("member", "given"), [(b"first", True), (b"second", False), (b"", False)])
+def test_metadata_are_given_out_for_the_member_that_they_name_itself_and_nobody_else_is_asked(
+    source: Source, group: Group, monkeypatch: pytest.MonkeyPatch, member: bytes, given: bool
+) -> None:
+    written = b"CGMDv2:" + (7).to_bytes(4, sys.byteorder) + b"group\0" + member + b"\0\1"
+    monkeypatch.setattr(group, "consumer_group_metadata", lambda: written)
+    monkeypatch.delattr(Group, "memberid")
+    assert source.group_metadata() == (written if given else None)
+
+
 @pytest.mark.parametrize(("generation", "joined"), [(-1, False), (0, False), (1, True), (70_000, True)])
 def test_a_member_has_joined_once_the_group_gave_it_a_generation(
     source: Source, group: Group, monkeypatch: pytest.MonkeyPatch, generation: int, joined: bool
