@@ -33,8 +33,9 @@ from PIL import (  # noqa: F401 - importing a plugin registers it; done here, no
     WebPImagePlugin,
 )
 
-from consumer.errors import ImageCorrupt, ImageTooLarge, ImageUnsupported, NotAnImage
+from consumer.errors import ImageCorrupt, ImageError, ImageTooLarge, ImageUnsupported, NotAnImage
 from consumer.events import ImageInfo
+from consumer.jpeg import check_scans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,7 +167,7 @@ def _in_our_words(kind: str, max_pixels: int) -> Iterator[None]:
     """The one boundary around Pillow: decoders raise struct.error, KeyError, … for broken bytes."""
     try:
         yield
-    except (ImageTooLarge, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge(f"the image has more than {max_pixels} pixels (IMAGE_MAX_PIXELS)") from None
@@ -195,6 +196,8 @@ def kind_of(body: bytes) -> str:
 def _open(body: bytes, kind: str, size: tuple[int, int], max_pixels: int) -> tuple[Image.Image, tuple[int, int]]:
     """The image before a pixel is decoded, and its width and height as stored."""
     Image.MAX_IMAGE_PIXELS = max_pixels
+    if kind == "JPEG":
+        check_scans(body)
     image = Image.open(BytesIO(body), formats=(kind,))
     width, height = image.size
     if width * height > max_pixels:

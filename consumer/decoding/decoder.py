@@ -122,7 +122,7 @@ class Decoder:
             self._sparing.log(logging.WARNING, "not asked", "a decoder answered what it was not asked: it is replaced")
         except Died as first:
             self._tell(body, kind, first)
-            if first.signal == signal.SIGXCPU:
+            if first.signal == signal.SIGPROF:
                 raise ImageCorrupt(f"decoding the {kind} image takes longer than its size explains") from None
         try:
             return self._attempt(body, until, may_be_large=may_be_large)

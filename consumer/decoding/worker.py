@@ -60,12 +60,12 @@ class Worker:
             if needed > limits.LARGE_BYTES and not may_be_large:
                 raise _NeedsRoom
             self._memory.allow(max(needed, limits.LARGE_BYTES))
-            limits.allow_cpu(full_pixels)
+            limits.allow_cpu(full_pixels, len(body))
 
         try:
+            limits.begin_cpu()
             # WebP's decoder reserves its canvases, untouched, before it is asked how large they are.
             self._memory.begin(len(body), limits.BYTES_PER_PIXEL * self._max_pixels)
-            limits.allow_cpu(0)
             image = decode(body, kind_of(body), size=self._size, max_pixels=self._max_pixels, admit=admit)
         except _NeedsRoom:
             return (messages.NEEDS_ROOM, 0, 0), b""
@@ -75,6 +75,7 @@ class Worker:
             return _failure(error)
         finally:
             self._memory.end()
+            limits.end_cpu()
         return (messages.PIXELS, *image.shape), image.pixels
 
 
@@ -102,6 +103,8 @@ def main() -> None:
     """Serves until the service goes away."""
     descriptor, width, height, max_pixels = map(int, sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service says when it ends
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, whatever the service's own does
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     limits.once()
     Image.preinit()  # imports what Pillow would import with the first image, when no file can be opened any more
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the processes are what runs at once

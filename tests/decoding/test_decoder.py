@@ -159,7 +159,7 @@ def test_a_loop_ends_by_the_time_of_the_processor_long_before_the_events(
     assert str(failed) == "decoding the PNG image takes longer than its size explains"
     assert time.monotonic() - began[1] < 30
     (told,) = caplog.records
-    assert told.getMessage().startswith("an image ended its decoder's process: SIGXCPU (PNG of ")
+    assert told.getMessage().startswith("an image ended its decoder's process: SIGPROF (PNG of ")
 
 
 def test_memory_that_an_image_eats_is_bounded(sabotaged: Decoder) -> None:
@@ -316,11 +316,6 @@ def test_a_process_is_small_again_after_a_large_image(make_decoder: MakeDecoder)
     assert children() == {pid}
     assert memory(pid) > idle + 30 * 2**20
     assert memory(pid, "VmRSS") < idle + 8 * 2**20
-
-
-def test_a_jpeg_counts_by_what_it_is_scaled_down_to() -> None:
-    assert limits.needed_bytes("JPEG", 12_000_000, 200_000) < limits.LARGE_BYTES
-    assert limits.needed_bytes("PNG", 12_000_000, 12_000_000) > limits.LARGE_BYTES
 
 
 # ── start and end ────────────────────────────────────────────────────────────────────────────────

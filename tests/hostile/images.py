@@ -131,9 +131,9 @@ def jpeg_of_size(width: int, height: int) -> bytes:
     return bytes(body)
 
 
-def scans(count: int) -> bytes:
+def scans(count: int, side: int = 1000) -> bytes:
     """A progressive JPEG of a megapixel whose last scan comes again and again: each goes over every block."""
-    body = file_of(Image.new("L", (1000, 1000)), "JPEG", progressive=True)
+    body = file_of(Image.new("L", (side, side)), "JPEG", progressive=True)
     last = body.rindex(b"\xff\xda")
     return body[:last] + body[last:-2] * count + body[-2:]
 
@@ -194,6 +194,7 @@ CASES: tuple[ImageCase, ...] = (
     ImageCase("JPEG with noise for a colour profile", partial(icc, noise(5000, 2)), PREDICTED),
     ImageCase("JPEG with 60 kB of comment", with_segments(jpeg_segment(0xFE, bytes(60_000))), PREDICTED),
     ImageCase("JPEG with a thousand comments", with_segments(*[jpeg_segment(0xFE, b"x" * 99)] * 1000), PREDICTED),
+    ImageCase("JPEG with 100 scans", partial(scans, 90), PREDICTED),
     ImageCase("JPEG with a broken MPO index", with_segments(jpeg_segment(0xE2, b"MPF\0" + noise(80, 3))), PREDICTED),
     ImageCase("JPEG with a web page behind it", lambda: _jpeg() + b"<html>" * 1000, PREDICTED),
     ImageCase("PNG", _good, PREDICTED),
@@ -212,9 +213,12 @@ CASES: tuple[ImageCase, ...] = (
     ImageCase("PNG in RGB of 16 bits", partial(png, 8, 8, 16, 2, _rows_16_rgb), PREDICTED),
     ImageCase("PNG, animated", partial(animated, "PNG"), PREDICTED),
     ImageCase("PNG with a thousand texts", partial(png, 1, 1, 8, 0, b"\0\x80", *[chunk(b"tEXt", b"a\0b")] * 1000), PREDICTED),
+    ImageCase("PNG with 30000 chunks", partial(png, 1, 1, 8, 0, b"\0\x80", chunk(b"abCd", b"") * 30_000), PREDICTED),
     ImageCase("PNG with chunks that nobody knows", partial(png, 1, 1, 8, 0, b"\0\x80", chunk(b"abCd", bytes(9999))), PREDICTED),
     ImageCase("GIF", _gif, PREDICTED),
     ImageCase("GIF, animated", partial(animated, "GIF"), PREDICTED),
+    ImageCase("GIF with 100000 comments", partial(gif, 1, 1, b"\x21\xfe\1a\0" * 100_000, frame(0, 0, 1, 1)), PREDICTED),
+    ImageCase("GIF with a comment in 250000 pieces", partial(gif, 1, 1, b"\x21\xfe" + b"\1a" * 250_000 + b"\0", frame(0, 0, 1, 1)), PREDICTED),
     ImageCase("GIF with a transparent colour", saved("GIF", "P", transparency=0), PREDICTED),
     ImageCase("GIF of one pixel", partial(gif, 1, 1, frame(0, 0, 1, 1)), PREDICTED),
     ImageCase("WebP", _webp, PREDICTED),
@@ -240,6 +244,9 @@ CASES: tuple[ImageCase, ...] = (
     ImageCase("JPEG of no width", partial(jpeg_of_size, 0, 80), CORRUPT),
     ImageCase("JPEG without tables", replaced(_jpeg, b"\xff\xdb", b"\xff\xfe"), CORRUPT),
     ImageCase("JPEG with 16000 scans", partial(scans, 16_000), CORRUPT),
+    ImageCase("JPEG of 4 megapixels with 1000 scans", partial(scans, 1000, 2000), CORRUPT),
+    ImageCase("JPEG with 100000 bytes that fill", with_segments(b"\xff" * 100_000), CORRUPT),
+    ImageCase("JPEG with 100000 comments", with_segments(jpeg_segment(0xFE, b"") * 100_000), CORRUPT),
     ImageCase("PNG of no size", partial(png, 0, 0, 8, 0, b""), CORRUPT),
     ImageCase("PNG without pixels", partial(png, 9, 9, 8, 0, None), CORRUPT),
     ImageCase("PNG with a wrong checksum", replaced(_good, b"IDAT", b"IDAT\0"), CORRUPT),
