@@ -37,6 +37,10 @@ FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaError._FATAL}
 OF_A_PARTITION = {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET}
 FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 
+POLL_BYTES = 8 * 2**20
+"""A poll ends with the record that reaches so many. The core counts bytes between two polls only, and has room for
+thousands of events: of the largest ones that would be gigabytes, if the broker is quick."""
+
 METADATA_V2 = b"CGMDv2:"
 """How librdkafka's serialised group metadata begin (rdkafka_cgrp.c, since 1.5); the generation follows as an int32
 in the machine's own byte order, then the group's and the member's name, each ended by a zero. Where they begin
@@ -137,7 +141,7 @@ class Source:
         self._joined = True
 
     def poll(self, most: int, timeout_s: float) -> list[Record]:
-        """Up to ``most`` records (at least one), waiting for the first one only.
+        """Up to ``most`` records (at least one), or `POLL_BYTES` of them, waiting for the first one only.
 
         Must be called at least every ``max.poll.interval.ms``, also while everything is paused.
 
@@ -152,11 +156,14 @@ class Source:
         self._join_anew()
         if self._identity is not None:
             self._identity.look()
+        size = 0
         message = self._consumer.poll(timeout_s)
         while message is not None:
             if self._is_record(message):
-                self._gathered.append(_record(message))
-                if len(self._gathered) >= most:
+                record = _record(message)
+                self._gathered.append(record)
+                size += record.size
+                if len(self._gathered) >= most or size >= POLL_BYTES:
                     break
             message = self._consumer.poll(0)
         self._placement.settle()

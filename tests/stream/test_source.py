@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from consumer.stream.clients import AnsweringConsumer
-from consumer.stream.source import Source
+from consumer.stream.source import POLL_BYTES, Source
 
 Callback = Callable[[Any, list[TopicPartition]], None]
 
@@ -23,6 +23,7 @@ class Group:
         self.subscriptions = 0
         self.callbacks: dict[str, Callback] = {}
         self.news: list[tuple[str, list[int]]] = []
+        self.messages: list[Message] = []
 
     def subscribe(self, topics: list[str], **callbacks: Callback) -> None:
         self.subscriptions += 1
@@ -32,10 +33,11 @@ class Group:
         self.subscriptions -= 1
         self.news.append(("on_revoke", [0, 1]))
 
-    def poll(self, timeout_s: float) -> None:
+    def poll(self, timeout_s: float) -> Message | None:
         for name, partitions in self.news:
             self.callbacks[name](self, [TopicPartition("t", one) for one in partitions])
         self.news.clear()
+        return self.messages.pop(0) if self.messages else None
 
     def memberid(self) -> str:
         return self.member
@@ -148,3 +150,13 @@ def test_where_the_metadata_are_written_otherwise_what_is_held_tells(
     group.news.append(("on_lost", [0, 1]))
     source.poll(1, 0.0)
     assert not source.joined()
+
+
+def test_a_poll_ends_with_so_many_records_or_so_many_bytes(source: Source, group: Group) -> None:
+    value = bytes(POLL_BYTES // 4)
+    group.messages = [Message("t", 0, offset, b"", value, [], None, (1, 1_000)) for offset in range(10)]
+    assert [[one.offset for one in source.poll(most, 0.0)] for most in (100, 3, 100)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6],
+        [7, 8, 9],
+    ]
