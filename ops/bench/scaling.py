@@ -36,6 +36,13 @@ SIZES = ("385x500", "1000x1000")
 Tell = Callable[[str], None]
 
 
+def choose(around: Surroundings, model: Path, tell: Tell) -> None:
+    """The first start, which measures how to run the model: all later ones go by what it found."""
+    with service(around, model) as running:
+        resting, _ = _at_rest(running)
+        tell(f"{running.backend} is chosen; this first start takes {resting:.0f} MiB at rest, with what it tried")
+
+
 def shared(around: Surroundings, model: Path, tell: Tell) -> Table:
     """One process, two, and again; the table of what they did together."""
     found: dict[int, list[Seen]] = {instances: [] for instances in INSTANCES}
@@ -111,6 +118,7 @@ def main() -> int:
         model = models.model_folder(options.model, tell)
         models.with_int8_copy(model, tell)
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, surroundings(Path(folder)) as around:
+            choose(around, model, tell)
             tables = [step(around, model, tell) for name, step in steps.items() if options.only in (None, name)]
     except (BenchError, LocalKafkaError, OSError) as error:
         console.print(str(error), style="red", markup=False)
