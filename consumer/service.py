@@ -209,6 +209,7 @@ class Service:
             uptime_s=time.monotonic() - self._began,
             health=self.health,
             model=self._model.info if self._model else None,
+            choice=self._model.choice if self._model else None,
             stream=self._loop.status if self._loop else None,
             failures=self.failures,
             tuned={

@@ -16,6 +16,8 @@ from typing import Final
 from consumer.events import ModelInfo
 from consumer.failures import FailedEvent, RecentFailures
 from consumer.health import Health
+from consumer.model import Choice
+from consumer.model.probes import PROBES
 from consumer.settings import Settings
 
 SHOWN: Final = (
@@ -80,6 +82,64 @@ class StreamStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to run the model, held against TensorFlow in float32 on probe images.
+
+    ``verdict`` is ``chosen``, ``agrees`` (it could answer, and another does), ``refused`` or ``not possible``;
+    ``reason`` says why it is not ``chosen``. ``images_per_s`` is the speed in batches of ``timed_with`` images.
+    What was not measured is null.
+    """
+
+    backend: str
+    precision: str
+    verdict: str
+    reason: str
+    timed_with: int
+    images_per_s: float | None
+    labels: int | None
+    labels_equal: int | None
+    largest_difference: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """How it was chosen what runs the model: measured ``at`` this start, or at an earlier one and kept.
+
+    ``images_per_s`` is the speed of the chosen candidate by the size of its batch, ``max_batch`` the size that is
+    taken at most; there are no speeds where ``BATCH_MAX_SIZE`` sets it.
+    """
+
+    at: int
+    kept: bool
+    max_batch: int
+    images_per_s: Mapping[int, float]
+    candidates: tuple[Candidate, ...]
+
+    @classmethod
+    def of(cls, choice: Choice) -> ModelChoice:
+        """What the model's room found out, as it is shown."""
+        candidates = []
+        for trial in choice.trials:
+            verdict, reason = choice.verdict(trial)
+            answered = trial.difference is not None
+            candidates.append(
+                Candidate(
+                    trial.backend,
+                    trial.precision,
+                    verdict,
+                    reason,
+                    timed_with=PROBES,
+                    images_per_s=None if trial.images_per_s is None else round(trial.images_per_s, 1),
+                    labels=trial.labels if answered else None,
+                    labels_equal=trial.labels_equal if answered else None,
+                    largest_difference=trial.difference,
+                )
+            )
+        speeds = {size: round(1 / seconds, 1) for size, seconds in choice.batches.items()}
+        return cls(choice.measured_at, choice.kept, choice.max_batch, speeds, tuple(candidates))
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Why it is not alive or not ready, and for how many seconds."""
 
@@ -104,6 +164,7 @@ class Status:
     ready: bool
     reasons: tuple[Trouble, ...]
     model: ModelInfo | None
+    choice: ModelChoice | None
     group: str
     delivery: str
     topics: Mapping[str, str]
@@ -119,6 +180,7 @@ def status_of(
     uptime_s: float,
     health: Health,
     model: ModelInfo | None,
+    choice: Choice | None,
     stream: StreamStatus | None,
     failures: RecentFailures,
     tuned: Mapping[str, object],
@@ -136,6 +198,7 @@ def status_of(
         ready=ready.ok,
         reasons=tuple(Trouble(one.name, one.text, round(one.for_s, 1)) for one in ready.reasons),
         model=model,
+        choice=ModelChoice.of(choice) if choice else None,
         group=settings.kafka.group_id,
         delivery=settings.delivery,
         topics={

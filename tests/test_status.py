@@ -17,8 +17,10 @@ from consumer.events import Failure, ModelInfo
 from consumer.failures import FailedEvent, RecentFailures
 from consumer.health import Health
 from consumer.metrics import Metrics
+from consumer.model import Choice
+from consumer.model.trials import Trial
 from consumer.settings import Settings
-from consumer.status import HeldUp, PartitionStatus, Status, StreamStatus, status_of
+from consumer.status import HeldUp, ModelChoice, PartitionStatus, Status, StreamStatus, status_of
 from consumer.web import create_app
 
 AT = 1_790_000_000_000
@@ -43,6 +45,20 @@ STREAM = StreamStatus(
     events_last_minute=60,
     failures_last_minute={"http_status": 4},
 )
+CHOICE = Choice(
+    backend=lambda images: [images],  # type: ignore[arg-type] # nobody asks it
+    max_batch=4,
+    trials=(
+        Trial("tensorflow", "float32", 0.0, 24, 24, seconds=0.01),
+        Trial("openvino", "float32", 0.0001, 24, 24, seconds=0.005, taken=True),
+        Trial("openvino", "bfloat16", 0.0104, 24, 24, seconds=0.0049),
+        Trial("openvino", "int8", 0.31, 24, 22, seconds=0.0004),
+        Trial("tensorflow", "bfloat16", problem=EVIL),
+    ),
+    batches={1: 0.0125, 4: 0.005},
+    measured_at=AT - 86_400_000,
+    kept=True,
+)
 
 
 def status(**more: Any) -> Status:
@@ -61,6 +77,7 @@ def status(**more: Any) -> Status:
         uptime_s=3_700,
         health=health,
         model=ModelInfo("garments", "7", "openvino", "bfloat16"),
+        choice=CHOICE,
         stream=STREAM,
         failures=failures,
         tuned={"FETCH_CONCURRENCY": 32},
@@ -115,7 +132,7 @@ def test_one_look_tells_what_runs_what_is_held_up_and_what_failed_last(show: Sho
         "http_status 4 10",
         "connect_failed 4-99",
         "http_status HTTP",
-        "garments 7 on openvino, bfloat16 · group image-consumer · exactly-once",
+        "garments 7 on openvino, bfloat16 ( why ) · group image-consumer · exactly-once",
         "image-urls.dead-letter",
         "FETCH_DEADLINE_S 7",
         "FETCH_CONCURRENCY 32",
@@ -133,6 +150,49 @@ def test_the_same_as_json(show: Show) -> None:
     ]
     assert told["settings"]["FETCH_CONCURRENCY"] == "32"
     assert told["model"]["name"] == "garments"
+
+
+def test_every_way_to_run_the_model_is_shown_with_its_speed_and_what_became_of_it(show: Show) -> None:
+    told = " ".join(text_of(show().text).split())
+    for expected in (
+        "tensorflow float32 100 24 of 24 0.0000 agrees slower",
+        "openvino float32 200 24 of 24 0.0001 chosen",
+        "openvino bfloat16 204 24 of 24 0.0104 agrees not clearly faster than float32, and less precise",
+        "openvino int8 2,500 22 of 24 0.3100 refused 2 of 24 most probable labels differ",
+        "tensorflow bfloat16 – – – not possible &lt;img",
+        "in batches of 8: kept from an earlier start, 2026-09-20 14:13:20 UTC. "
+        "Of the chosen one, batch size → images/s: 1 → 80.0, 4 → 200. Largest batch: 4.",
+    ):
+        assert expected in told, told
+    now = show(status(choice=ModelChoice.of(replace(CHOICE, kept=False, batches={}))))
+    assert "in batches of 8: measured at this start." in text_of(now.text)
+    assert "not measured, since BATCH_MAX_SIZE is set. Largest batch: 4." in text_of(now.text)
+
+
+def test_every_way_to_run_the_model_is_in_the_json(show: Show) -> None:
+    told = show(headers=JSON).json()["choice"]
+    assert (told["kept"], told["at"], told["max_batch"]) == (True, AT - 86_400_000, 4)
+    assert told["images_per_s"] == {"1": 80.0, "4": 200.0}
+    verdicts = [(one["backend"], one["precision"], one["verdict"]) for one in told["candidates"]]
+    assert verdicts == [
+        ("tensorflow", "float32", "agrees"),
+        ("openvino", "float32", "chosen"),
+        ("openvino", "bfloat16", "agrees"),
+        ("openvino", "int8", "refused"),
+        ("tensorflow", "bfloat16", "not possible"),
+    ]
+    assert told["candidates"][3] == {
+        "backend": "openvino",
+        "precision": "int8",
+        "verdict": "refused",
+        "reason": "2 of 24 most probable labels differ from those of TensorFlow in float32",
+        "timed_with": 8,
+        "images_per_s": 2500.0,
+        "labels": 24,
+        "labels_equal": 22,
+        "largest_difference": 0.31,
+    }
+    assert {told["candidates"][4][key] for key in ("images_per_s", "labels", "labels_equal")} == {None}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +232,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_its_style_is_the_one_that_its
     assert "default-src 'none'" in policy
     assert "script-src" not in policy
     assert "style=" not in response.text
-    assert re.findall(r'(?:src|href)="([^"]+)"', response.text) == ["docs/favicon-32x32.png"]
+    assert re.findall(r'(?:src|href)="([^"]+)"', response.text) == ["docs/favicon-32x32.png", "#model"]
 
 
 def test_it_renews_itself(show: Show) -> None:
@@ -189,6 +249,7 @@ def test_reasons_stand_at_the_top(show: Show) -> None:
         uptime_s=1,
         health=health,
         model=None,
+        choice=None,
         stream=None,
         failures=RecentFailures(),
         tuned={},
@@ -210,6 +271,7 @@ def test_while_it_starts_there_is_a_page_already(show: Show) -> None:
         uptime_s=1,
         health=Health(60),
         model=None,
+        choice=None,
         stream=None,
         failures=RecentFailures(),
         tuned={},

@@ -5,7 +5,8 @@ how to run it. `Batcher` is what the predictor speaks to. Nothing here knows whe
 """
 
 from consumer.model.batcher import Batcher
+from consumer.model.choice import Choice
 from consumer.model.config import ModelConfig
 from consumer.model.model import Model, load_model, tuned_batching
 
-__all__ = ["Batcher", "Model", "ModelConfig", "load_model", "tuned_batching"]
+__all__ = ["Batcher", "Choice", "Model", "ModelConfig", "load_model", "tuned_batching"]

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from consumer.errors import ModelError
 from consumer.model import kept
+from consumer.model.choice import Choice
 from consumer.model.config import ModelConfig
 from consumer.model.heads import Pixels, check_heads
 from consumer.model.int8_copy import Int8Copy
 from consumer.model.keras_files import in_one_line
 from consumer.model.loading import load_graph
 from consumer.model.probes import Probes, probe_images
-from consumer.model.selection import Choice, Workshop, select
+from consumer.model.selection import Workshop, select
 from consumer.model.tensorflow import TensorFlowBackend, set_threads
 from consumer.model.trials import Backend, Trial
 from consumer.settings import Settings
@@ -50,11 +51,11 @@ def _resumed(entry: kept.Kept, config: ModelConfig, copy: Int8Copy | None, image
     backend = _again(entry, config, copy)
     trial = Trial.of(backend, Probes(images, entry.answers))
     if not trial.agrees:
-        raise ModelError(str(trial))
-    log.info(
-        "%s in %s was measured to be the best at an earlier start, and still agrees", backend.name, backend.precision
-    )
-    return Choice(backend, entry.max_batch, entry.trials)
+        raise ModelError(f"{trial.backend} {trial.precision}: {trial.disagreement or trial.problem}")
+    choice = entry.choice(backend)
+    _tell(choice)
+    log.info("%s in %s is taken as it was then, and still agrees", backend.name, backend.precision)
+    return choice
 
 
 def _again(entry: kept.Kept, config: ModelConfig, copy: Int8Copy | None) -> Backend:
@@ -73,15 +74,18 @@ def _measured(
     probes = Probes.asked(reference, images)
     began = time.monotonic()
     choice = select(workshop, probes, settings)
-    for trial in choice.trials:
-        if trial.seconds is not None:
-            log.info("measured: %s", trial)
     took = time.monotonic() - began
+    _tell(choice)
     log.info("%s in %s is taken, found out in %.1f s", choice.backend.name, choice.backend.precision, took)
     if folder is not None:
         of_openvino = choice.backend.name == "openvino" and choice.backend.precision != "int8"
         kept.keep(folder, choice, probes.answers, workshop.converted if of_openvino else None)
     return choice
+
+
+def _tell(choice: Choice) -> None:
+    for line in choice.told():
+        log.info("%s", line)
 
 
 def load_reference(config: ModelConfig) -> TensorFlowBackend:

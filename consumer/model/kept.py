@@ -17,7 +17,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,19 +25,19 @@ from typing import Any
 
 import numpy as np
 
+from consumer.model.choice import Choice
 from consumer.model.config import ModelConfig
 from consumer.model.heads import Heads
 from consumer.model.int8_copy import Int8Copy
 from consumer.model.openvino import Converted
 from consumer.model.processor import Processor
-from consumer.model.selection import Choice
 from consumer.model.threads import usable_cores
-from consumer.model.trials import Trial
+from consumer.model.trials import Backend, Trial
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of an entry, and of the way a choice is made: a new one makes every old entry a stranger."""
 MOST_ENTRIES = 4
 """Each may hold a float32 copy of a model; the oldest goes."""
@@ -87,6 +87,8 @@ class Kept:
         precision: what it computes in.
         max_batch: most images in one call.
         trials: what was measured then.
+        batches: seconds for one image, by the size of its batch.
+        measured_at: milliseconds since the epoch.
         answers: of the reference, for the probe images.
         outputs: names of the OpenVINO model's outputs in the order of the tasks, if one is kept.
     """
@@ -96,6 +98,8 @@ class Kept:
     precision: str
     max_batch: int
     trials: tuple[Trial, ...]
+    batches: Mapping[int, float]
+    measured_at: int
     answers: Heads
     outputs: tuple[str, ...]
 
@@ -111,12 +115,26 @@ class Kept:
                 raise ValueError("max_batch is no size")  # noqa: TRY301 - told as every other damage
             with (folder / ANSWERS).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 answers = [file[str(number)] for number in range(len(file.files))]
-            return cls(folder, taken.backend, taken.precision, size, trials, answers, tuple(found["outputs"]))
+            return cls(
+                folder,
+                taken.backend,
+                taken.precision,
+                size,
+                trials,
+                {int(number): float(seconds) for number, seconds in found["batches"].items()},
+                int(found["measured_at"]),
+                answers,
+                tuple(found["outputs"]),
+            )
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:  # noqa: BLE001 - NumPy, json and zipfile raise what they like for damaged files
             log.warning("the kept choice in %s is damaged, so it is made again: %s", folder, error)
             return None
+
+    def choice(self, backend: Backend) -> Choice:
+        """What was chosen then, with what answers now."""
+        return Choice(backend, self.max_batch, self.trials, self.batches, self.measured_at, kept=True)
 
     def converted(self) -> Converted:
         """The OpenVINO form of the model.
@@ -143,6 +161,8 @@ def keep(folder: Path, choice: Choice, answers: Heads, converted: Converted | No
         told: dict[str, Any] = {
             "max_batch": choice.max_batch,
             "trials": [asdict(trial) for trial in choice.trials],
+            "batches": dict(choice.batches),
+            "measured_at": choice.measured_at,
             "outputs": converted.outputs if converted else [],
         }
         (made / CHOICE).write_text(json.dumps(told, indent=1) + "\n", "utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 
 from consumer.errors import ModelError
 from consumer.events import ModelInfo, Probabilities
+from consumer.model.choice import Choice
 from consumer.model.choosing import choose
 from consumer.model.config import ModelConfig
 from consumer.model.heads import Heads, Pixels
@@ -17,7 +18,7 @@ from consumer.model.int8_copy import Int8Copy
 from consumer.model.probes import probe_images
 from consumer.model.selection import BATCH_MAX_SIZE
 from consumer.model.shapes import batch_shapes, cut
-from consumer.model.trials import Backend, Trial
+from consumer.model.trials import Backend
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,13 +43,13 @@ class Model:
         config: what it is called and what its heads mean.
         backend: how it is run.
         max_batch: largest batch that is warmed up; more images at once are cut.
-        trials: the ways to run it that were tried, this backend's among them.
+        choice: what the backend was chosen from.
     """
 
-    def __init__(self, config: ModelConfig, backend: Backend, max_batch: int, trials: tuple[Trial, ...] = ()) -> None:
+    def __init__(self, config: ModelConfig, backend: Backend, max_batch: int, choice: Choice | None = None) -> None:
         self.config = config
         self.max_batch = max_batch
-        self.trials = trials
+        self.choice = choice
         self.info = ModelInfo(config.name, config.version, backend.name, backend.precision)
         self._backend = backend
         self._shapes = batch_shapes(max_batch)
@@ -94,7 +95,7 @@ def load_model(settings: Settings) -> Model:
     config = ModelConfig.read(settings.model_path or SHIPPED)
     copy = _copy(config, settings)
     choice = choose(config, settings, copy)
-    model = Model(config, choice.backend, choice.max_batch, choice.trials)
+    model = Model(config, choice.backend, choice.max_batch, choice)
     log.info(
         "model %s %s is warm after %.1f s: %s in %s, batches of up to %d",
         *(config.name, config.version, time.monotonic() - began),

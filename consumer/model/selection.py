@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from consumer.errors import ModelError
 from consumer.model import openvino
+from consumer.model.choice import Choice
 from consumer.model.int8_copy import Int8Copy
 from consumer.model.openvino import Converted
-from consumer.model.probes import Probes
+from consumer.model.probes import PROBES, Probes
 from consumer.model.processor import Processor
 from consumer.model.shapes import batch_shapes
 from consumer.model.tensorflow import Frozen, TensorFlowBackend
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 """The most precise first."""
+WAYS = (
+    *(("tensorflow", "float32"), ("tensorflow", "bfloat16")),
+    *(("openvino", "float32"), ("openvino", "bfloat16"), ("openvino", "int8")),
+)
 CLEARLY_FASTER = 1.1
 """Whoever takes up to so many times the fastest one's time counts as fast as it."""
 BATCH_MAX_SIZE = 16
@@ -37,21 +42,6 @@ BATCH_MAX_SIZE = 16
 image in it waits longer."""
 GOOD_CALL_S = 0.1
 """A larger batch than one that takes so long saves nothing more, and its first image waits for the last one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What answers.
-
-    Attributes:
-        backend: how the model is run.
-        max_batch: most images in one call.
-        trials: every candidate, with what was measured of it.
-    """
-
-    backend: Backend
-    max_batch: int
-    trials: tuple[Trial, ...]
 
 
 def select(
@@ -67,7 +57,8 @@ def select(
     """
     wanted, precision = settings.model_backend, settings.model_precision
     _refuse_impossible(wanted, precision, workshop.copy)
-    made, failed = _make(workshop, _ways(wanted, precision, workshop.copy))
+    ways, left_out = _ways(wanted, precision, workshop.copy)
+    made, failed = _make(workshop, ways)
     trials = [Trial.of(backend, probes) for backend in made]
     agreeing = [number for number, trial in enumerate(trials) if trial.agrees]
     if not agreeing:
@@ -79,9 +70,11 @@ def select(
     seconds = timed([(one, probes.images) for one in made], clock) if len(made) > 1 else [None]
     trials = [replace(trial, seconds=one) for trial, one in zip(trials, seconds, strict=True)]
     best = _best(trials, agreeing)
-    trials[best] = replace(trials[best], taken=True)
-    size = settings.batch_max_size or _batch_size(made[best], probes, clock)
-    return Choice(made[best], size, (*trials, *failed))
+    costs = {} if settings.batch_max_size else _costs(made[best], probes, clock)
+    seconds_of_best = trials[best].seconds or costs.get(PROBES)  # the only candidate has been timed here alone
+    trials[best] = replace(trials[best], taken=True, seconds=seconds_of_best)
+    size = settings.batch_max_size or _batch_size(costs)
+    return Choice(made[best], size, (*trials, *failed, *left_out), costs, time.time_ns() // 1_000_000)
 
 
 def _refuse_impossible(wanted: str, precision: str, copy: Int8Copy | None) -> None:
@@ -100,19 +93,31 @@ def _refuse_impossible(wanted: str, precision: str, copy: Int8Copy | None) -> No
         raise ModelError(f"MODEL_PRECISION=int8 needs OpenVINO, which is not installed: {openvino.INSTALL}")
 
 
-def _ways(wanted: str, precision: str, copy: Int8Copy | None) -> list[tuple[str, str]]:
-    """Backend and precision of all that the settings leave open and this machine can do."""
-    able = [("tensorflow", "float32")]
-    if Processor.here().computes_bfloat16:  # oneDNN would compute it in float32
-        able.append(("tensorflow", "bfloat16"))
-    if openvino.is_installed():
-        able += [("openvino", one) for one in openvino.precisions()]
-        able += [("openvino", "int8")] if copy is not None else []
-    open_ = [(name, one) for name, one in able if wanted in {"auto", name} and precision in {"auto", one}]
-    if not open_:
-        can = [one for name, one in able if wanted in {"auto", name}]
+def _ways(wanted: str, precision: str, copy: Int8Copy | None) -> tuple[list[tuple[str, str]], list[Trial]]:
+    """Of all that the settings leave open: backend and precision of what can be tried here, and what cannot, and why.
+
+    Raises:
+        ModelError: nothing can.
+    """
+    of_backend = {way: _obstacle(*way, copy) for way in WAYS if wanted in {"auto", way[0]}}
+    open_ = {way: why for way, why in of_backend.items() if precision in {"auto", way[1]}}
+    ways = [way for way, why in open_.items() if not why]
+    if not ways:
+        can = dict.fromkeys(one for (_, one), why in of_backend.items() if not why)
         raise ModelError(f"MODEL_PRECISION={precision}: this processor has only {', '.join(can)}; set it to auto")
-    return open_
+    return ways, [Trial(*way, problem=why) for way, why in open_.items() if why]
+
+
+def _obstacle(name: str, precision: str, copy: Int8Copy | None) -> str:
+    """Why a way need not be tried here, or nothing."""
+    if name == "openvino" and not openvino.is_installed():
+        return f"OpenVINO is not installed: {openvino.INSTALL}"
+    if precision == "int8" and copy is None:
+        return "there is no int8 copy of this model: image-tools quantize makes one"
+    if precision == "bfloat16":
+        able = Processor.here().computes_bfloat16 if name == "tensorflow" else precision in openvino.precisions()
+        return "" if able else "this processor has no instructions for it"  # it would be computed in float32
+    return ""
 
 
 class Workshop:
@@ -193,10 +198,14 @@ def _best(trials: list[Trial], agreeing: list[int]) -> int:
     return min(good, key=lambda number: (PRECISIONS.index(trials[number].precision), took[number]))
 
 
-def _batch_size(backend: Backend, probes: Probes, clock: Callable[[], float]) -> int:
-    """The largest batch that is about as cheap as any and keeps its images for less than `GOOD_CALL_S`."""
+def _costs(backend: Backend, probes: Probes, clock: Callable[[], float]) -> dict[int, float]:
+    """Seconds for one image, by the size of its batch."""
     sizes = batch_shapes(BATCH_MAX_SIZE)
     calls = [(backend, probes.images[np.arange(size) % len(probes.images)]) for size in sizes]
-    cost = dict(zip(sizes, timed(calls, clock), strict=True))
-    cheap = [size for size in sizes if cost[size] <= CLEARLY_FASTER * min(cost.values())]
-    return max((size for size in cheap if size * cost[size] <= GOOD_CALL_S), default=min(cheap))
+    return dict(zip(sizes, timed(calls, clock), strict=True))
+
+
+def _batch_size(costs: dict[int, float]) -> int:
+    """The largest batch that is about as cheap as any and keeps its images for less than `GOOD_CALL_S`."""
+    cheap = [size for size, cost in costs.items() if cost <= CLEARLY_FASTER * min(costs.values())]
+    return max((size for size in cheap if size * costs[size] <= GOOD_CALL_S), default=min(cheap))

@@ -45,7 +45,8 @@ class Trial:
         backend: ``tensorflow`` or ``openvino``.
         precision: ``float32``, ``bfloat16`` or ``int8``.
         difference: largest difference of a probability from the reference's, on the probe images.
-        same_labels: whether the most probable labels are the reference's.
+        labels: most probable labels that were compared: one for each task of each probe image.
+        labels_equal: how many of them are the reference's.
         seconds: for one image, in a batch of `PROBES`.
         taken: whether it answers.
         problem: why it cannot answer at all, or nothing.
@@ -54,7 +55,8 @@ class Trial:
     backend: str
     precision: str
     difference: float | None = None
-    same_labels: bool = False
+    labels: int = 0
+    labels_equal: int = 0
     seconds: float | None = None
     taken: bool = False
     problem: str = ""
@@ -66,20 +68,45 @@ class Trial:
         difference = float(np.max([np.abs(a - b).max() for a, b in pairs]))
         if not np.isfinite(difference):
             return cls(backend.name, backend.precision, problem="a probability is not finite")
-        same = all(bool((a.argmax(1) == b.argmax(1)).all()) for a, b in pairs)
-        return cls(backend.name, backend.precision, difference, same)
+        same = [a.argmax(1) == b.argmax(1) for a, b in pairs]
+        labels, equal = sum(map(len, same)), sum(int(one.sum()) for one in same)
+        return cls(backend.name, backend.precision, difference, labels, equal)
+
+    @property
+    def disagreement(self) -> str:
+        """Why it may not answer although it can, or nothing."""
+        if self.difference is None:
+            return ""
+        if wrong := self.labels - self.labels_equal:
+            return f"{wrong} of {self.labels} most probable labels differ from those of TensorFlow in float32"
+        if self.difference > MAX_DIFFERENCE:
+            return f"a probability differs by {self.difference:.4f} from TensorFlow's in float32, {MAX_DIFFERENCE} may"
+        return ""
 
     @property
     def agrees(self) -> bool:
         """Whether it may answer."""
-        return self.same_labels and self.difference is not None and self.difference <= MAX_DIFFERENCE
+        return self.difference is not None and not self.disagreement
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Speed in batches of `PROBES`."""
+        return None if self.seconds is None else 1 / self.seconds
 
     def __str__(self) -> str:
+        name = f"{self.backend} {self.precision}"
         if self.difference is None:
-            return f"{self.backend} {self.precision} not possible: {self.problem}"
-        verdict = "agrees" if self.agrees else "disagrees" if self.same_labels else "disagrees on labels"
-        speed = "" if self.seconds is None else f" {self.seconds * 1000:.2f} ms an image,"
-        return f"{self.backend} {self.precision}{speed} {verdict} (largest difference {self.difference:.4f})"
+            return f"{name}: not possible: {self.problem}"
+        speed = "" if self.images_per_s is None else f"{told_speed(self.images_per_s)} images/s, "
+        return (
+            f"{name}: {speed}labels equal {self.labels_equal} of {self.labels}, "
+            f"largest difference {self.difference:.4f}"
+        )
+
+
+def told_speed(images_per_s: float) -> str:
+    """With three digits that count at least: 1,234 or 12.3."""
+    return f"{images_per_s:,.0f}" if images_per_s >= 100 else f"{images_per_s:.1f}"
 
 
 def timed(calls: Sequence[tuple[Backend, Pixels]], clock: Callable[[], float]) -> list[float]:

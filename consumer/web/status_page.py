@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
 from consumer.failures import FailedEvent
-from consumer.status import HeldUp, PartitionStatus, Status, StreamStatus
+from consumer.model.trials import told_speed
+from consumer.status import HeldUp, ModelChoice, PartitionStatus, Status, StreamStatus
 
 REFRESH_S: Final = 5
 
@@ -23,6 +24,9 @@ STALE_S: Final = 5.0
 
 HELD_LONG_S: Final = 30.0
 """From when on an event that holds its partition up is marked: three default fetch deadlines."""
+
+MODEL_ID: Final = "model"
+"""Where the page says how the model is run."""
 
 STYLE: Final = """
 :root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#1b1f24;--dim:#5c6670;--line:#d9dee4;
@@ -81,7 +85,10 @@ def page(status: Status) -> str:
     parts = [_header(status), _state(status)]
     if stream:
         parts += [_tiles(stream, status), _partitions(stream.partitions, status.at), _codes(stream)]
-    parts += [_last_failures(status.last_failures, status.at), _facts(status)]
+    parts.append(_last_failures(status.last_failures, status.at))
+    if status.choice:
+        parts.append(_choice(status.choice, status.at))
+    parts.append(_facts(status))
     return _frame("".join(parts), refresh=True)
 
 
@@ -111,12 +118,16 @@ def _frame(body: str, *, refresh: bool) -> str:
 
 def _header(status: Status) -> str:
     model = status.model
-    runs = f"{model.name} {model.version} on {model.backend}, {model.precision}" if model else "no model loaded yet"
+    runs = "no model loaded yet"
+    if model:
+        runs = f"{escape(model.name)} {escape(model.version)} on {escape(model.backend)}, {escape(model.precision)}"
+    if status.choice:
+        runs = f'{runs} (<a href="#{MODEL_ID}">why</a>)'
     return (
         f"<header><h1>image-consumer {escape(status.version)}</h1>"
         f"<p>{escape(status.instance)} · up for {_span(status.uptime_s)} · "
         f"{_clock(status.at)} UTC, renewed every {REFRESH_S} s</p></header>"
-        f'<p class="dim">{escape(runs)} · group {escape(status.group)} · {escape(status.delivery)}</p>'
+        f'<p class="dim">{runs} · group {escape(status.group)} · {escape(status.delivery)}</p>'
     )
 
 
@@ -187,7 +198,7 @@ def _partitions(partitions: Sequence[PartitionStatus], at: int) -> str:
         )
         for one in partitions
     ]
-    return _section("Partitions", heads, rows, "None is assigned to this instance.", numbers=6)
+    return _section("Partitions", heads, rows, "None is assigned to this instance.", numbers=range(6))
 
 
 def _held_up(held: HeldUp | None, at: int) -> tuple[str, str, str, str]:
@@ -209,7 +220,7 @@ def _codes(stream: StreamStatus) -> str:
         (f"<code>{escape(code)}</code>", _number(stream.failures_last_minute.get(code, 0)), _number(count))
         for code, count in sorted(stream.failures.items(), key=lambda one: -one[1])
     ]
-    return _section("Failures by code", heads, rows, "None.", numbers=0)
+    return _section("Failures by code", heads, rows, "None.")
 
 
 def _last_failures(failures: Iterable[FailedEvent], at: int) -> str:
@@ -226,7 +237,33 @@ def _last_failures(failures: Iterable[FailedEvent], at: int) -> str:
         )
         for one in failures
     ]
-    return _section("Last failures", heads, rows, "None.", numbers=0)
+    return _section("Last failures", heads, rows, "None.")
+
+
+def _choice(choice: ModelChoice, at: int) -> str:
+    """What the model can be run with here; a candidate that failed to agree or to run is marked."""
+    heads = ("backend", "precision", "images/s", "labels equal", "largest difference", "verdict", "why")
+    marks = {"chosen": "mark ok", "refused": "mark warn"}
+    rows = [
+        (
+            escape(one.backend),
+            escape(one.precision),
+            "–" if one.images_per_s is None else told_speed(one.images_per_s),
+            "–" if one.labels is None else f"{one.labels_equal} of {one.labels}",
+            "–" if one.largest_difference is None else f"{one.largest_difference:.4f}",
+            f'<span class="t {marks.get(one.verdict, "")}">{one.verdict}</span>',
+            escape(one.reason),
+        )
+        for one in choice.candidates
+    ]
+    when = f"kept from an earlier start, {_clock(choice.at, at)} UTC" if choice.kept else "measured at this start"
+    speeds = ", ".join(f"{size} → {told_speed(speed)}" for size, speed in choice.images_per_s.items())
+    told = (
+        f'<p class="dim">Held against TensorFlow in float32 on probe images, and timed in batches of '
+        f"{choice.candidates[0].timed_with}: {when}. Of the chosen one, batch size → images/s: "
+        f"{speeds or 'not measured, since BATCH_MAX_SIZE is set'}. Largest batch: {choice.max_batch}.</p>"
+    )
+    return f'<div id="{MODEL_ID}">{_section("How the model is run", heads, rows, "", numbers=range(2, 5))}</div>{told}'
 
 
 def _facts(status: Status) -> str:
@@ -243,13 +280,15 @@ def _facts(status: Status) -> str:
 # ── the pieces ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _section(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], nothing: str, *, numbers: int) -> str:
-    """A table; the cells are HTML already. The first ``numbers`` columns hold numbers."""
+def _section(
+    title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], nothing: str, *, numbers: Collection[int] = ()
+) -> str:
+    """A table; the cells are HTML already. The columns ``numbers`` hold numbers."""
     if not rows:
         return f'<h2>{title}</h2><div class="card none">{nothing}</div>'
 
     def kind(index: int) -> str:
-        return ' class="n"' if index < numbers else ""
+        return ' class="n"' if index in numbers else ""
 
     head = "".join(f"<th{kind(index)}>{name}</th>" for index, name in enumerate(heads))
     body = "".join(

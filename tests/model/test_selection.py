@@ -12,12 +12,13 @@ import pytest
 
 from consumer.errors import ModelError
 from consumer.model import ModelConfig, openvino, selection, trials
+from consumer.model.choice import Choice
 from consumer.model.heads import Heads, Pixels
 from consumer.model.loading import load_graph
 from consumer.model.openvino import Converted
 from consumer.model.probes import Probes, probe_images
 from consumer.model.processor import Processor
-from consumer.model.selection import Choice, Workshop, select
+from consumer.model.selection import Workshop, select
 from consumer.model.tensorflow import TensorFlowBackend
 from consumer.settings import Settings
 
@@ -70,7 +71,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
             one.clock = clock
         asked = (settings.model_backend, settings.model_precision)
         open_ = [one for one in backends if asked[0] in {"auto", one.name} and asked[1] in {"auto", one.precision}]
-        monkeypatch.setattr(selection, "_ways", lambda *_: [(one.name, one.precision) for one in open_])
+        monkeypatch.setattr(selection, "_ways", lambda *_: ([(one.name, one.precision) for one in open_], []))
         probes = Probes.asked(reference, probe_images(SIZE))
         return select(FakeWorkshop(backends), probes, settings, lambda: clock[0])  # type: ignore[arg-type]
 
@@ -84,12 +85,12 @@ def named(choice: Choice) -> tuple[str, str]:
 def test_the_fastest_that_agrees_is_taken_and_every_candidate_is_told(choose: Choose) -> None:
     choice = choose(Fake("openvino", "float32", 0.008), Fake("openvino", "bfloat16", 0.004, sure=0.79))
     assert named(choice) == ("openvino", "bfloat16")
-    assert [str(trial) for trial in choice.trials] == [
-        "tensorflow float32 10.00 ms an image, agrees (largest difference 0.0000)",
-        "openvino float32 8.00 ms an image, agrees (largest difference 0.0000)",
-        "openvino bfloat16 4.00 ms an image, agrees (largest difference 0.0100)",
+    assert list(choice.told()) == [
+        "candidate tensorflow float32: 100 images/s, labels equal 8 of 8, largest difference 0.0000: slower",
+        "candidate openvino float32: 125 images/s, labels equal 8 of 8, largest difference 0.0000: slower",
+        "candidate openvino bfloat16: 250 images/s, labels equal 8 of 8, largest difference 0.0100: chosen",
+        "openvino bfloat16, batch size → images/s: 1 → 250, 2 → 250, 4 → 250, 8 → 250, 16 → 250",
     ]
-    assert [trial.taken for trial in choice.trials] == [False, False, True]
 
 
 def test_a_slower_one_is_not_taken(choose: Choose) -> None:
@@ -98,7 +99,12 @@ def test_a_slower_one_is_not_taken(choose: Choose) -> None:
 
 @pytest.mark.parametrize(("takes", "taken"), [(0.0094, "float32"), (0.0088, "bfloat16")])
 def test_what_is_less_precise_has_to_be_clearly_faster(choose: Choose, takes: float, taken: str) -> None:
-    assert named(choose(Fake("openvino", "bfloat16", takes)))[1] == taken
+    choice = choose(Fake("openvino", "bfloat16", takes))
+    assert named(choice)[1] == taken
+    verdicts = dict(zip(("float32", "bfloat16"), map(choice.verdict, choice.trials), strict=True))
+    assert verdicts.pop(taken) == ("chosen", "")
+    less_precise = ("agrees", "not clearly faster than float32, and less precise")
+    assert verdicts == ({"bfloat16": less_precise} if taken == "float32" else {"float32": ("agrees", "slower")})
 
 
 def test_of_two_equally_precise_ones_the_faster_is_taken_by_however_little(choose: Choose) -> None:
@@ -108,20 +114,31 @@ def test_of_two_equally_precise_ones_the_faster_is_taken_by_however_little(choos
 def test_a_faster_one_whose_probabilities_are_off_is_not_taken(choose: Choose) -> None:
     choice = choose(Fake("openvino", "float32", 0.008), Fake("openvino", "bfloat16", 0.002, sure=0.775))
     assert named(choice) == ("openvino", "float32")
-    assert str(choice.trials[2]) == "openvino bfloat16 2.00 ms an image, disagrees (largest difference 0.0250)"
+    assert choice.verdict(choice.trials[2]) == (
+        "refused",
+        "a probability differs by 0.0250 from TensorFlow's in float32, 0.02 may",
+    )
+    assert choice.trials[2].images_per_s == pytest.approx(500)  # what it would have brought
 
 
 def test_a_faster_one_with_another_label_is_not_taken(choose: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "MAX_DIFFERENCE", 1.0)
-    assert named(choose(Fake("openvino", "bfloat16", 0.001, sure=0.45))) == ("tensorflow", "float32")
+    choice = choose(Fake("openvino", "bfloat16", 0.001, sure=0.45))
+    assert named(choice) == ("tensorflow", "float32")
+    assert choice.verdict(choice.trials[1]) == (
+        "refused",
+        "8 of 8 most probable labels differ from those of TensorFlow in float32",
+    )
 
 
 def test_a_faster_one_without_an_answer_is_not_taken(choose: Choose) -> None:
-    assert named(choose(Fake("openvino", "bfloat16", 0.001, sure=float("nan")))) == ("tensorflow", "float32")
+    choice = choose(Fake("openvino", "bfloat16", 0.001, sure=float("nan")))
+    assert named(choice) == ("tensorflow", "float32")
+    assert choice.verdict(choice.trials[1]) == ("not possible", "a probability is not finite")
 
 
 def test_one_that_is_asked_for_by_name_must_agree_too(choose: Choose) -> None:
-    with pytest.raises(ModelError, match=r"MODEL_PRECISION=bfloat16 does not agree .* 0\.0500\)\): set both to auto"):
+    with pytest.raises(ModelError, match=r"MODEL_PRECISION=bfloat16 does not agree .* 0\.0500\): set both to auto"):
         choose(Fake("openvino", "bfloat16", 0.001, sure=0.75), model_precision="bfloat16")
 
 
@@ -138,7 +155,7 @@ def test_one_that_cannot_be_made_is_told_and_the_others_answer(
     one, other = (Fake("openvino", precision, 0.001, broken=broken) for precision in ("float32", "bfloat16"))
     choice = choose(one, other)
     assert named(choice) == ("tensorflow", "float32")
-    assert [trial.problem for trial in choice.trials] == ["", broken, broken]
+    assert [choice.verdict(trial) for trial in choice.trials] == [("chosen", ""), *[("not possible", broken)] * 2]
     assert caplog.messages == [f"without openvino float32 and openvino bfloat16: {broken}"]
     with pytest.raises(ModelError, match=broken):
         choose(one, other, model_backend="openvino")
@@ -200,7 +217,11 @@ def test_without_openvino_tensorflow_answers(
 ) -> None:
     monkeypatch.setattr(openvino, "is_installed", lambda: False)
     choice = select(Workshop(reference, None), probes, Settings())
-    assert {trial.backend for trial in choice.trials} == {"tensorflow"}
+    assert {trial.backend for trial in choice.trials if trial.difference is not None} == {"tensorflow"}
+    left_out = [(trial.precision, trial.problem) for trial in choice.trials if trial.backend == "openvino"]
+    why = "OpenVINO is not installed: pip install 'image-consumer[openvino]'"
+    assert left_out == [("float32", why), ("bfloat16", why), ("int8", why)]
+    assert choice.taken.seconds  # also of the only one that can be tried
 
 
 def cannot_freeze(self: TensorFlowBackend) -> Any:
@@ -222,7 +243,12 @@ def test_a_processor_without_bfloat16_is_asked_for_float32_alone(
     monkeypatch.setattr(openvino, "precisions", lambda: ["float32"])
     monkeypatch.setattr(Processor, "computes_bfloat16", False)
     choice = select(Workshop(reference, None), probes, Settings())
-    assert {trial.precision for trial in choice.trials} == {"float32"}
+    assert {trial.precision for trial in choice.trials if trial.difference is not None} == {"float32"}
+    assert [(trial.backend, trial.precision, trial.problem) for trial in choice.trials if trial.problem] == [
+        ("tensorflow", "bfloat16", "this processor has no instructions for it"),
+        ("openvino", "bfloat16", "this processor has no instructions for it"),
+        ("openvino", "int8", "there is no int8 copy of this model: image-tools quantize makes one"),
+    ]
     with pytest.raises(ModelError, match="MODEL_PRECISION=bfloat16: this processor has only float32; set it to auto"):
         select(Workshop(reference, None), probes, Settings(model_backend="openvino", model_precision="bfloat16"))
 

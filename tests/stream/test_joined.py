@@ -21,7 +21,11 @@ from consumer.stream import clients
 from tests.brokers import Kafka
 
 MODEL = SimpleNamespace(
-    info=ModelInfo("none", "1", "tensorflow"), config=SimpleNamespace(input_size=(8, 8)), max_batch=8, predict=list
+    info=ModelInfo("none", "1", "tensorflow"),
+    config=SimpleNamespace(input_size=(8, 8)),
+    max_batch=8,
+    choice=None,
+    predict=list,
 )
 
 
