@@ -161,12 +161,12 @@ def test_every_way_to_run_the_model_is_shown_with_its_speed_and_what_became_of_i
         "openvino int8 2,500 22 of 24 0.3100 refused 2 of 24 most probable labels differ",
         "tensorflow bfloat16 – – – not possible &lt;img",
         "in batches of 8: kept from an earlier start, 2026-09-20 14:13:20 UTC. "
-        "Of the chosen one, batch size → images/s: 1 → 80.0, 4 → 200. Largest batch: 4.",
+        "The chosen one gets batches of up to 4; its images/s by batch size are 1: 80.0 · 4: 200.",
     ):
         assert expected in told, told
     now = show(status(choice=ModelChoice.of(replace(CHOICE, kept=False, batches={}))))
     assert "in batches of 8: measured at this start." in text_of(now.text)
-    assert "not measured, since BATCH_MAX_SIZE is set. Largest batch: 4." in text_of(now.text)
+    assert "The chosen one gets batches of up to 4, as BATCH_MAX_SIZE says." in text_of(now.text)
 
 
 def test_every_way_to_run_the_model_is_in_the_json(show: Show) -> None:

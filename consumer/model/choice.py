@@ -57,8 +57,8 @@ class Choice:
             verdict, reason = self.verdict(trial)
             yield f"candidate {trial}" if verdict == "not possible" else f"candidate {trial}: {reason or verdict}"
         if self.batches:
-            speeds = ", ".join(f"{size} → {told_speed(1 / took)}" for size, took in self.batches.items())
-            yield f"{self.taken.backend} {self.taken.precision}, batch size → images/s: {speeds}"
+            speeds = ", ".join(f"{size}: {told_speed(1 / took)}" for size, took in self.batches.items())
+            yield f"{self.taken.backend} {self.taken.precision}, images/s by batch size: {speeds}"
         if self.kept:
             at = datetime.fromtimestamp(self.measured_at / 1000, UTC)
             yield f"all this was measured at an earlier start, at {at:%Y-%m-%d %H:%M:%S} UTC"

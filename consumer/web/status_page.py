@@ -38,7 +38,7 @@ body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.45 system-ui,san
 main{max-width:1240px;margin:0 auto;padding:20px 16px 40px}
 header{display:flex;flex-wrap:wrap;gap:4px 20px;align-items:baseline}
 h1{font-size:22px;margin:0}h2{font-size:16px;margin:28px 0 8px}
-header p,.dim{color:var(--dim);margin:0}
+header p,.dim{color:var(--dim);margin:0}.note{color:var(--dim);margin:8px 0 0;font-size:13px}a{color:inherit}
 .state{border-radius:8px;padding:12px 16px;margin:14px 0;font-weight:600;border:1px solid}
 .state ul{margin:6px 0 0;padding-left:20px;font-weight:400}
 .ok{color:var(--ok);background:var(--okbg)}.warn{color:var(--warn);background:var(--warnbg)}
@@ -257,11 +257,11 @@ def _choice(choice: ModelChoice, at: int) -> str:
         for one in choice.candidates
     ]
     when = f"kept from an earlier start, {_clock(choice.at, at)} UTC" if choice.kept else "measured at this start"
-    speeds = ", ".join(f"{size} → {told_speed(speed)}" for size, speed in choice.images_per_s.items())
+    speeds = " · ".join(f"{size}: {told_speed(speed)}" for size, speed in choice.images_per_s.items())
     told = (
-        f'<p class="dim">Held against TensorFlow in float32 on probe images, and timed in batches of '
-        f"{choice.candidates[0].timed_with}: {when}. Of the chosen one, batch size → images/s: "
-        f"{speeds or 'not measured, since BATCH_MAX_SIZE is set'}. Largest batch: {choice.max_batch}.</p>"
+        f'<p class="note">Held against TensorFlow in float32 on probe images, timed in batches of '
+        f"{choice.candidates[0].timed_with}: {when}.<br>The chosen one gets batches of up to {choice.max_batch}"
+        f"{f'; its images/s by batch size are {speeds}' if speeds else ', as BATCH_MAX_SIZE says'}.</p>"
     )
     return f'<div id="{MODEL_ID}">{_section("How the model is run", heads, rows, "", numbers=range(2, 5))}</div>{told}'
 

@@ -82,7 +82,7 @@ def test_the_log_of_a_start_tells_what_was_measured_or_that_it_was_measured_befo
     ]
     assert re.match(r"\S+ \S+ \S+ N images/s, labels equal N of N, largest difference N: \w+", candidates[0])
     assert candidates[2].endswith("not possible: there is no int8 copy of this model: image-tools quantize makes one")
-    assert re.fullmatch(r"openvino \w+, batch size → images/s: (N → N, ){4}N → N", speeds)
+    assert re.fullmatch(r"openvino \w+, images/s by batch size: (N: N, ){4}N: N", speeds)
     assert re.fullmatch(r"openvino in \w+ is taken, found out in N s", taken)
     assert re.fullmatch(r"model \S+ \S+ is warm after N s: openvino in \w+, batches of up to N", warm)
     earlier, kept, warm_again = told()[len(candidates) + 1 :]

@@ -89,7 +89,7 @@ def test_the_fastest_that_agrees_is_taken_and_every_candidate_is_told(choose: Ch
         "candidate tensorflow float32: 100 images/s, labels equal 8 of 8, largest difference 0.0000: slower",
         "candidate openvino float32: 125 images/s, labels equal 8 of 8, largest difference 0.0000: slower",
         "candidate openvino bfloat16: 250 images/s, labels equal 8 of 8, largest difference 0.0100: chosen",
-        "openvino bfloat16, batch size → images/s: 1 → 250, 2 → 250, 4 → 250, 8 → 250, 16 → 250",
+        "openvino bfloat16, images/s by batch size: 1: 250, 2: 250, 4: 250, 8: 250, 16: 250",
     ]
 
 
