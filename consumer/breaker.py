@@ -278,7 +278,10 @@ class Breaker:
         elif passed[cause]:
             self._close()
             self._note(told, now)
-            return True
+            self.cause = self._judge(now) if told.ours else None
+            if self.cause is not None:
+                self._open(self.cause, now)
+            return self.cause is None
         if not told.ours:  # it says nothing, so the next may begin at once
             self.probe_at = now
             return True
@@ -349,6 +352,6 @@ class Breaker:
             self._patience = min(MOST_PATIENCE, 2 * self._patience)
         self.cause, self.failed_probes, self.reason = None, 0, ""
         self._hidden = None
-        self._network_run = self._decoder_run = self._model_run = 0
+        self._network_run = 0  # the runs of the others end with what works there, and not with another's outage
         self._places.clear()
         self._probes.clear()

@@ -373,6 +373,16 @@ def test_a_network_that_comes_back_does_not_say_that_the_model_works(stream: Str
     assert stream.breaker.cause is None
 
 
+def test_an_outage_of_the_network_does_not_forget_how_often_the_model_failed(stream: Stream) -> None:
+    for _ in range(RUN - 1):
+        assert stream.tell(failed("model_failed"))
+    for number in range(3 * RUN):
+        stream.tell(failed(host=f"host-{number}"))
+    assert "hosts" in stream.breaker.reason
+    assert not stream.probe(failed("model_failed"))
+    assert stream.breaker.cause == "model"
+
+
 def test_probes_that_the_network_failed_are_not_held_against_the_model(stream: Stream) -> None:
     stream.until_open(failed("model_failed"))
     for number in range(2 * HOPELESS_PROBES):
