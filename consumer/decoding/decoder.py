@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from consumer.decoding.process import NONSENSE, DecoderProcess, Died, NeedsRoom, NotItsAnswer, NotStarted
 from consumer.decoding.shares import Shares
+from consumer.decoding.standings import SLOW_S, Standings
 from consumer.errors import FatalError, FetchTimeout, ImageCorrupt, ImageTooLarge, Overloaded
 from consumer.imaging import Decoded, DecodedImage, kind_of
 from consumer.logs.sparing import Sparing
@@ -21,6 +23,16 @@ log = logging.getLogger(__name__)
 
 START_S = 30.0
 """How long the first process may take to start; 0.1 s is usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A file, its kind, who sent it, and until when it is worth decoding, on the monotonic clock."""
+
+    body: bytes
+    kind: str
+    machine: Hashable
+    until: float
 
 
 class Decoder:
@@ -42,8 +54,10 @@ class Decoder:
         self._successor: DecoderProcess | None = None
         """Takes the place of the first process that is worn once it is ready, so that no image waits for its start."""
         self._succession = threading.Lock()
-        self._shares = Shares(max(1, processes - 1))
-        self._room = threading.Lock()
+        standings = Standings()
+        self._shares = Shares(processes, standings)
+        self._room = Shares(1, standings)
+        """For large images, which are decoded one at a time: that is what bounds the memory of them all."""
         self._sparing = Sparing(log, "troubles with decoders")
         self.deaths = 0
         """How many processes ended while they decoded."""
@@ -69,7 +83,7 @@ class Decoder:
         Args:
             body: the file as it came.
             timeout_s: what is left of the event's time, in seconds.
-            machine: who sent it: all processes but one are lent to images of one machine at the same time.
+            machine: who sent it: machines take turns, see `turns`.
             sha256: the file's, where the caller has it already; 0.06 ms for 100 KiB.
 
         Raises:
@@ -80,8 +94,7 @@ class Decoder:
         kind = kind_of(body)
         until = time.monotonic() + timeout_s
         try:
-            with self._shares.one(machine, until):
-                decoded = self._decode_or_wait_for_room(body, kind, until)
+            decoded = self._decode_or_wait_for_room(_Image(body, kind, machine, until))
         except TimeoutError:
             raise FetchTimeout("the image was not decoded in time (FETCH_DEADLINE_S)", stage="decode") from None
         except NotStarted as error:
@@ -107,41 +120,49 @@ class Decoder:
         for _ in idle[1:]:
             self._idle.put(None)
 
-    def _decode_or_wait_for_room(self, body: bytes, kind: str, until: float) -> Decoded:
+    def _decode_or_wait_for_room(self, image: _Image) -> Decoded:
         try:
-            return self._decode(body, kind, until, may_be_large=False)
+            return self._decode(image, may_be_large=False)
         except NeedsRoom:
-            with self._only_large_one(until):
-                return self._decode(body, kind, until, may_be_large=True)
+            with self._room.one(image.machine, image.until):
+                return self._decode(image, may_be_large=True)
 
-    def _decode(self, body: bytes, kind: str, until: float, *, may_be_large: bool) -> Decoded:
+    def _decode(self, image: _Image, *, may_be_large: bool) -> Decoded:
         """Once more where a process died, or answered another's request: that may be another's doing."""
         try:
-            return self._attempt(body, until, may_be_large=may_be_large)
+            return self._attempt(image, may_be_large=may_be_large)
         except NotItsAnswer:
             self._sparing.log(logging.WARNING, "not asked", "a decoder answered what it was not asked: it is replaced")
         except Died as first:
-            self._tell(body, kind, first)
+            self._tell(image, first)
             if first.signal == signal.SIGPROF:
-                raise ImageCorrupt(f"decoding the {kind} image takes longer than its size explains") from None
+                raise ImageCorrupt(f"decoding the {image.kind} image takes longer than its size explains") from None
         try:
-            return self._attempt(body, until, may_be_large=may_be_large)
+            return self._attempt(image, may_be_large=may_be_large)
         except NotItsAnswer:
             raise ImageCorrupt(NONSENSE) from None
         except Died as second:
-            self._tell(body, kind, second)
+            self._tell(image, second)
             if second.signal == signal.SIGKILL:  # not ours: the system's, which has no memory left
-                raise ImageTooLarge(f"the system ended the decoder of the {kind} image, twice") from None
-            raise ImageCorrupt(f"the {kind} image crashes its decoder") from None
+                raise ImageTooLarge(f"the system ended the decoder of the {image.kind} image, twice") from None
+            raise ImageCorrupt(f"the {image.kind} image crashes its decoder") from None
 
-    def _attempt(self, body: bytes, until: float, *, may_be_large: bool) -> Decoded:
-        with self._lend(until) as process:
-            return process.decode(body, may_be_large=may_be_large, until=until)
+    def _attempt(self, image: _Image, *, may_be_large: bool) -> Decoded:
+        with self._shares.one(image.machine, image.until) as turn, self._lend(image.until) as process:
+            began, used = time.monotonic(), process.cpu_s()
+            try:
+                return process.decode(image.body, may_be_large=may_be_large, until=image.until)
+            finally:
+                if process.has_answered:
+                    turn.took_s = process.cpu_s() - used
+                else:  # whoever ends a process costs the start of another, whatever it took itself
+                    turn.took_s = max(SLOW_S, time.monotonic() - began)
 
-    def _tell(self, body: bytes, kind: str, died: Died) -> None:
+    def _tell(self, image: _Image, died: Died) -> None:
         self.deaths += 1
         message = "an image ended its decoder's process: %s (%s of %d bytes, SHA-256 %s)"
-        self._sparing.log(logging.WARNING, str(died), message, died, kind, len(body), hashlib.sha256(body).hexdigest())
+        sha256 = hashlib.sha256(image.body).hexdigest()
+        self._sparing.log(logging.WARNING, str(died), message, died, image.kind, len(image.body), sha256)
 
     @contextmanager
     def _lend(self, until: float) -> Iterator[DecoderProcess]:
@@ -190,13 +211,3 @@ class Decoder:
                 return None
             self._successor = successor
             return None
-
-    @contextmanager
-    def _only_large_one(self, until: float) -> Iterator[None]:
-        """Large images are decoded one at a time: that is what bounds the memory of them all."""
-        if not self._room.acquire(timeout=max(0.0, until - time.monotonic())):
-            raise TimeoutError
-        try:
-            yield
-        finally:
-            self._room.release()

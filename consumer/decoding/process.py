@@ -86,6 +86,8 @@ class DecoderProcess:
         self._bytes = size[1] * size[0] * 3
         self.usable = True
         """Whether it may be lent again: not while it is busy, nor when it died, spoke nonsense or had its share."""
+        self.has_answered = False
+        """Whether it answered what it was asked last, be it that the image is none."""
         self._images = 0
         self._max_pixels = max_pixels
         self._ready = False
@@ -118,6 +120,13 @@ class DecoderProcess:
     def pid(self) -> int:
         """The process's number."""
         return self._child.pid
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used, in seconds, as the kernel counts it; else the time of day."""
+        try:
+            return time.clock_gettime(~self.pid << 3 | 2)  # clock_getcpuclockid(3) of Linux
+        except OSError:
+            return time.monotonic()
 
     @property
     def is_worn(self) -> bool:
@@ -166,7 +175,7 @@ class DecoderProcess:
             Died: the process ended.
             NotItsAnswer: it answered another request.
         """
-        self.usable = False  # until it has answered
+        self.usable = self.has_answered = False  # until it has
         self._images += 1
         nonce = secrets.token_bytes(messages.NONCE_BYTES)
         try:
@@ -196,6 +205,7 @@ class DecoderProcess:
         self._channel.close()
 
     def _may_go_on(self) -> None:
+        self.has_answered = True
         self.usable = self._images < IMAGES_EACH + MORE_IMAGES
 
     def _send(self, head: bytes, body: bytes, until: float) -> None:

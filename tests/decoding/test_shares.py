@@ -1,0 +1,85 @@
+"""Whoever sends an image has a turn, whatever others sent."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from consumer.decoding import limits, process
+from consumer.decoding.decoder import Decoder
+from consumer.decoding.shares import Shares
+from consumer.decoding.standings import SLOW_S, Standings
+from consumer.errors import FetchTimeout, ImageCorrupt
+from tests.decoding import sabotage
+from tests.decoding.pictures import MakeDecoder, failure, picture, plain
+
+
+def test_a_large_image_is_decoded_when_no_other_large_one_is(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    using = make_decoder(2)
+    large = plain(4000, 4000)
+    assert limits.needed_bytes("PNG", 4000 * 4000, 4000 * 4000) > limits.LARGE_BYTES
+    with using._room.one("another", time.monotonic() + 1):
+        assert using.decode(picture(), 30).info.width == 60  # small ones go on
+        assert type(failure(using, large, 0.5)) is FetchTimeout
+    assert using.decode(large, 30).info.width == 4000
+
+
+def test_slow_images_of_many_machines_leave_a_process_to_one_whose_images_are_quick(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", sabotage.COMMAND)
+    decoder = make_decoder(processes=2)
+    decoder.decode(picture(), 30, "quick")
+    endless = sabotage.picture_that("sleeps for ever")
+    with ThreadPoolExecutor(5) as threads:
+        held = [threads.submit(decoder.decode, endless, 1.5, f"machine {number}") for number in range(5)]
+        for _ in range(3):
+            assert decoder.decode(picture(), 30, "quick").info.height == 40
+        assert not any(one.done() for one in held)
+        for one in held:
+            with pytest.raises(FetchTimeout):
+                one.result()
+
+
+def test_an_image_is_slow_by_the_processors_time_and_not_by_what_it_waits(sabotaged: Decoder) -> None:
+    took: list[tuple[object, float]] = []
+    sabotaged._shares._standings.took = lambda machine, seconds, now: took.append((machine, seconds))  # type: ignore[method-assign] # a look at what it is told
+    sabotaged.decode(picture(), 30, "quick")
+    failure(sabotaged, b"\xff\xd8\xff")
+    with pytest.raises(ImageCorrupt):
+        sabotaged.decode(sabotage.picture_that("loops for ever"), 30, "in a circle")
+    with pytest.raises(FetchTimeout):
+        sabotaged.decode(sabotage.picture_that("sleeps for ever"), 1.0, "asleep")
+    with pytest.raises(ImageCorrupt):
+        sabotaged.decode(sabotage.picture_that("segfaults"), 30, "crash")
+    by_machine = dict(took)
+    assert 0 < by_machine["quick"] < 0.1
+    assert 0 < by_machine[None] < 0.1
+    assert by_machine["in a circle"] >= 0.5  # the CPU time that it may take
+    assert by_machine["asleep"] > SLOW_S
+    assert by_machine["crash"] >= SLOW_S
+
+
+def test_who_waits_in_vain_leaves_the_line_and_holds_nothing() -> None:
+    shares = Shares(1, Standings())
+    with (
+        shares.one("a", time.monotonic() + 9),
+        pytest.raises(TimeoutError),
+        shares.one("b", time.monotonic() + 0.01),
+    ):
+        raise AssertionError
+    with shares.one("c", time.monotonic() + 9) as turn:
+        turn.took_s = 0.0
+    with shares.one("c", time.monotonic() + 9):
+        pass
+
+
+def test_a_place_is_given_back_whatever_the_image_came_to(sabotaged: Decoder) -> None:
+    for misdeed in ("segfaults", "answers nonsense"):
+        with pytest.raises(ImageCorrupt):
+            sabotaged.decode(sabotage.picture_that(misdeed), 30, "one")
+    assert sabotaged.decode(picture(), 30, "one").info.height == 40
