@@ -1,8 +1,8 @@
 """Several processes of one group on one machine, and what a process takes of memory: ``python -m ops.bench.scaling``.
 
-One process and then two share the same cores and partitions; what counts is the ratio, in one run, twice each in
-turn. Then one process with ever more `FETCH_CONCURRENCY` while images take a fifth of a second to come, so that all
-of the threads have something to do. Two to three minutes; see `docs/scaling.md`.
+One process, two on the same cores, and two with half of the cores each share the partitions of a topic; what counts is
+the ratio, in one run, twice each in turn. Then one process with ever more `FETCH_CONCURRENCY` while images take a fifth
+of a second to come, so that all of the threads have something to do. Two minutes each; see `docs/scaling.md`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from ops.local_kafka import LocalKafkaError
 
 SECONDS, WARM_S = 8.0, 3.0
 ROUNDS = 2
-INSTANCES = (1, 2)
+WAYS = {"1": (1, False), "2": (2, False), "2, half of the cores each": (2, True)}
+"""Processes, and whether each has cores of its own."""
 CONCURRENCY = (8, 32, 128, 512)
 WAITS_S = 0.2
 SIZES = ("385x500", "1000x1000")
@@ -37,30 +38,32 @@ Tell = Callable[[str], None]
 
 
 def choose(around: Surroundings, model: Path, tell: Tell) -> None:
-    """The first start, which measures how to run the model: all later ones go by what it found."""
+    """The first starts, which measure how to run the model: all later ones go by what they found."""
     with service(around, model) as running:
-        resting, _ = _at_rest(running)
+        resting = _at_rest(running)[0]
         tell(f"{running.backend} is chosen; this first start takes {resting:.0f} MiB at rest, with what it tried")
+    with service(around, model, instances=2, own_cores=True) as running:
+        tell(f"{running.backend} with half of the cores")
 
 
 def shared(around: Surroundings, model: Path, tell: Tell) -> Table:
     """One process, two, and again; the table of what they did together."""
-    found: dict[int, list[Seen]] = {instances: [] for instances in INSTANCES}
+    found: dict[str, list[Seen]] = {way: [] for way in WAYS}
     for _ in range(ROUNDS):
-        for instances in INSTANCES:
-            with service(around, model, instances=instances) as running:
+        for way, (instances, own_cores) in WAYS.items():
+            with service(around, model, instances=instances, own_cores=own_cores) as running:
                 seen = running.traffic.flat_out(partial(url, around.image_port), warm_s=WARM_S, seconds=SECONDS)
                 _refuse_failures(running, seen)
-            found[instances].append(seen)
-            tell(f"{instances} in the group: {seen.rate:.1f} events/s, {seen.memory_mib:.0f} MiB")
+            found[way].append(seen)
+            tell(f"{way} in the group: {seen.rate:.1f} events/s, {seen.memory_mib:.0f} MiB")
     table = _table("processes", "events/s", "ratio", "CPU ms an event", "MiB together", "MiB each")
-    first = fmean(seen.rate for seen in found[INSTANCES[0]])
-    for instances, seen_each in found.items():
+    first = fmean(seen.rate for seen in found["1"])
+    for way, seen_each in found.items():
         rate = fmean(seen.rate for seen in seen_each)
         cpu_ms = fmean(seen.cpu_ms["service"] for seen in seen_each)
         memory = fmean(seen.memory_mib for seen in seen_each)
-        shown = (f"{rate:.1f}", f"{rate / first:.2f}", f"{cpu_ms:.2f}", f"{memory:.0f}", f"{memory / instances:.0f}")
-        table.add_row(str(instances), *shown)
+        each = memory / WAYS[way][0]
+        table.add_row(way, f"{rate:.1f}", f"{rate / first:.2f}", f"{cpu_ms:.2f}", f"{memory:.0f}", f"{each:.0f}")
     return table
 
 
@@ -84,7 +87,7 @@ def memory(around: Surroundings, model: Path, tell: Tell) -> Table:
 
 def _at_rest(running: Running) -> list[float]:
     """MiB of the service with the processes that it started, and of those alone."""
-    (root,) = (process.pid for process in running.instances.values())
+    root = next(iter(running.instances.values())).pid
     return [memory_mib(tree(root)), memory_mib([one for one in tree(root) if one != root])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -96,6 +97,7 @@ def service(
     precision: str = "auto",
     *,
     instances: int = 1,
+    own_cores: bool = False,
     more: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Running]:
     """``image-consumer run``, exactly-once, with everything else as it is by default, but that it works on each event.
@@ -108,6 +110,7 @@ def service(
         backend: ``MODEL_BACKEND``.
         precision: ``MODEL_PRECISION``.
         instances: processes of one group.
+        own_cores: whether each has an equal share of the cores to itself, as pods with limits have.
         more: other settings.
     """
     source, target, dead = around.topics()
@@ -135,7 +138,8 @@ def service(
         for number, port in enumerate(free_ports(instances)):
             name, url = f"{source}-{number}", f"http://127.0.0.1:{port}"
             command = started(name, ["-m", "consumer", "run"], around.folder, **environ, HTTP_PORT=str(port))
-            processes[url] = stack.enter_context(command)
+            with _on_share(number, instances if own_cores else 1):
+                processes[url] = stack.enter_context(command)
             await_answer(processes[url], f"{url}/readyz", around.folder / f"{name}.log")
         start_s = time.monotonic() - began
         status = requests.get(f"{url}/status", headers={"Accept": "application/json"}, timeout=10).json()
@@ -146,6 +150,17 @@ def service(
             yield Running(traffic, f"{info['backend']} {info['precision']}", size, start_s, processes)
         finally:
             traffic.close()
+
+
+@contextmanager
+def _on_share(number: int, of: int) -> Iterator[None]:
+    """What is started in this block runs on each ``of``-th core, from the ``number``-th on."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[number % of :: of])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 @contextmanager
