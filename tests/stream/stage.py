@@ -25,6 +25,7 @@ from consumer.stream.loop import StreamLoop
 from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import make_publisher
 from consumer.stream.source import Source
+from ops.local_kafka import topics
 from tests.brokers import Kafka
 
 PARTITIONS = 3
@@ -47,6 +48,32 @@ class ShuffledWork:
     def _echo(self, record: Record, pause: float) -> Outcome:
         threading.Event().wait(pause)  # work that takes time, as a fetch does
         return Outcome("predicted", (Message(self._topic, record.key, record.value, (), record.partition),))
+
+
+class GatedWork(ShuffledWork):
+    """Finishes nothing while its gate is shut, as it is at first."""
+
+    def __init__(self, topic: str, seed: int) -> None:
+        super().__init__(topic, seed)
+        self.gate = threading.Event()
+        self.full = threading.Event()
+        self._begun = 0
+
+    def submit(self, record: Record) -> Future[Outcome]:
+        self._begun += 1
+        if self._begun == IN_FLIGHT:
+            self.full.set()
+        return super().submit(record)
+
+    def shut(self) -> None:
+        """Once more, until `full`."""
+        self._begun = 0
+        self.full.clear()
+        self.gate.clear()
+
+    def _echo(self, record: Record, pause: float) -> Outcome:
+        assert self.gate.wait(30.0)
+        return super()._echo(record, pause)
 
 
 class Member:
@@ -95,6 +122,10 @@ class Member:
             self.loop.run()
         except BaseException as error:  # noqa: BLE001 - raised again by `stop`
             self.error = error
+
+
+COORDINATOR_STARTS = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+"""What a broker says that has just made the topic in which it keeps the groups."""
 
 
 class Stage:
@@ -172,6 +203,18 @@ class Stage:
     def marks(self) -> set[str]:
         """What stands beside the committed offsets."""
         return {one.metadata for one in self._committed() if one.offset >= 0}
+
+    def members(self) -> int:
+        """How many the group has."""
+        admin = topics.admin(self.bootstrap_servers)  # kept: with the client goes its answer
+        while True:
+            answer = admin.describe_consumer_groups([self.settings.kafka.group_id])[self.settings.kafka.group_id]
+            error = answer.exception(10)
+            if error is None:
+                return len(answer.result().members)
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nobody has ever joined it
+                return 0
+            assert error.args[0].code() in COORDINATOR_STARTS
 
     def _committed(self) -> list[TopicPartition]:
         consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": self.settings.kafka.group_id})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import time
 import uuid
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, cast
 
+import confluent_kafka
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
@@ -43,9 +46,12 @@ class Odd:
     def publish(self, value: bytes | None, **more: Any) -> None:
         self.producer.produce(self.stage.input, value=value, partition=0, **more)
 
+    def flush(self) -> None:
+        assert self.producer.flush(20) == 0
+
     def run(self, predicted: int, dead: int) -> tuple[list[Any], list[Any]]:
         """Outcomes and dead letters, once there are so many."""
-        assert self.producer.flush(20) == 0
+        self.flush()
         settings = self.stage.settings
         encoder = Encoder(
             "json",
@@ -110,3 +116,36 @@ def test_odd_records_come_to_what_they_are_and_hold_nobody_up(odd: Odd) -> None:
         assert letters[b"large"].value() == megabyte
     else:  # with the reason in its headers it is more than the broker takes
         assert ("error.value.bytes", b"1000000") in letters[b"large"].headers()
+
+
+def test_a_header_whose_name_is_not_utf8_costs_the_record_its_headers_and_nothing_else(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = Odd(kafka, "exactly-once")
+    for number in range(20):  # by then the interpreter has made the call that reads headers a faster one
+        odd.publish(EVENT, key=b"%d" % number, headers=[("name", b"value")])
+    odd.flush()
+    produce_raw(kafka.bootstrap_servers, odd.stage.input, EVENT, b"na\xffme")
+    odd.publish(EVENT, key=b"next")
+    predicted, _ = odd.run(predicted=22, dead=0)
+    assert {message.key() for message in predicted} == {None, b"next", *(b"%d" % number for number in range(20))}
+    assert sum("name is not UTF-8" in one.getMessage() for one in caplog.records) == 1
+
+
+def produce_raw(servers: str, topic: str, value: bytes, header: bytes) -> None:
+    """One record with a header's name as it is: the Python client takes text only, librdkafka any bytes."""
+    folder = Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs"
+    (path,) = folder.glob("librdkafka*")
+    library = ctypes.CDLL(str(path))
+    library.rd_kafka_conf_new.restype = library.rd_kafka_new.restype = ctypes.c_void_p
+    pointer, error = ctypes.c_void_p, ctypes.create_string_buffer(200)
+    conf = pointer(library.rd_kafka_conf_new())
+    assert library.rd_kafka_conf_set(conf, b"bootstrap.servers", servers.encode(), error, 200) == 0
+    producer = pointer(library.rd_kafka_new(0, conf, error, 200))
+    topic_is, partition_is, value_is, flags_are, header_is, end = 1, 3, 4, 7, 9, 0  # rd_kafka_vtype_t
+    arguments: list[Any] = [topic_is, topic.encode(), partition_is, ctypes.c_int32(0)]
+    arguments += [value_is, value, ctypes.c_size_t(len(value)), flags_are, ctypes.c_int(2)]
+    arguments += [header_is, header, b"v", ctypes.c_ssize_t(1), end]
+    assert library.rd_kafka_producev(producer, *arguments) == 0
+    assert library.rd_kafka_flush(producer, 10_000) == 0
+    library.rd_kafka_destroy(producer)
