@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Pillow warns above a limit and raises above twice that. The limit is set to our cap, see `_decode`; a
+# Pillow warns above a limit and raises above twice that. The limit is set to our cap, see `_open`; a
 # decoder that allocates while it reads the header (GIF's disposal does) is then stopped there by either.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 # What it finds odd in an image is no news for the log: a stranger would decide how much is written.
@@ -225,9 +225,10 @@ def _pixels(image: Image.Image, shape: tuple[int, int], size: tuple[int, int]) -
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation; 1, upright, where the metadata is broken: the pixels are not."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        told = image.getexif().get(_ORIENTATION)
     except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
         return 1
+    return told if isinstance(told, int) else 1  # it may be of any of EXIF's types, infinity included
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -124,7 +124,15 @@ as_in_the_service = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 @as_in_the_service
-@pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12", b"Exif\0\0noise", b"Exif\0\0"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x0b\0\0\0\x01\x7f\x80\0\0\0\0\0\0",  # an orientation of infinity
+        b"Exif\0\0noise",
+        b"Exif\0\0",
+    ],
+)
 def test_broken_metadata_spoils_no_image(exif: bytes) -> None:
     assert corners(decode(encode(quarters(), "JPEG", exif=exif))) == [RED, GREEN, BLUE, WHITE]
 

@@ -132,7 +132,7 @@ def jpeg_of_size(width: int, height: int) -> bytes:
 
 
 def scans(count: int, side: int = 1000) -> bytes:
-    """A progressive JPEG of a megapixel whose last scan comes again and again: each goes over every block."""
+    """A progressive JPEG whose last scan comes again and again: each goes over every block."""
     body = file_of(Image.new("L", (side, side)), "JPEG", progressive=True)
     last = body.rindex(b"\xff\xda")
     return body[:last] + body[last:-2] * count + body[-2:]
@@ -190,11 +190,12 @@ CASES: tuple[ImageCase, ...] = (
     ImageCase("JPEG that lies on its side", with_segments(jpeg_segment(0xE1, exif(6))), PREDICTED),
     ImageCase("JPEG with an orientation of 77", with_segments(jpeg_segment(0xE1, exif(77))), PREDICTED),
     ImageCase("JPEG with an orientation of another type", with_segments(jpeg_segment(0xE1, exif(6, value_type=99))), PREDICTED),
+    ImageCase("JPEG with an infinite orientation", with_segments(jpeg_segment(0xE1, exif(0x7F80, value_type=11))), PREDICTED),
     ImageCase("JPEG with noise for EXIF", with_segments(jpeg_segment(0xE1, b"Exif\0\0" + noise(500, 1))), PREDICTED),
     ImageCase("JPEG with noise for a colour profile", partial(icc, noise(5000, 2)), PREDICTED),
     ImageCase("JPEG with 60 kB of comment", with_segments(jpeg_segment(0xFE, bytes(60_000))), PREDICTED),
     ImageCase("JPEG with a thousand comments", with_segments(*[jpeg_segment(0xFE, b"x" * 99)] * 1000), PREDICTED),
-    ImageCase("JPEG with 100 scans", partial(scans, 90), PREDICTED),
+    ImageCase("JPEG with 100 scans", partial(scans, 90, 200), PREDICTED),
     ImageCase("JPEG with a broken MPO index", with_segments(jpeg_segment(0xE2, b"MPF\0" + noise(80, 3))), PREDICTED),
     ImageCase("JPEG with a web page behind it", lambda: _jpeg() + b"<html>" * 1000, PREDICTED),
     ImageCase("PNG", _good, PREDICTED),

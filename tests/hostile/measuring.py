@@ -61,17 +61,19 @@ class Bench:
     def __init__(self, using: Decoder) -> None:
         self._using = using
         self.deaths = 0
-        """How often the process had to be made anew."""
-        self._pid = self._only_child()
+        """How many images ended the process; one that is worn and replaced does not count."""
 
-    def _only_child(self) -> int:
+    def _lent_next(self) -> int:
         self._using.start()
-        (pid,) = children()
-        return pid
+        process = self._using._idle.queue[-1]
+        assert process is not None
+        return process.pid
 
     def measure(self, name: str, body: bytes) -> Measured:
-        forget_peak(self._pid)
-        idle = memory(self._pid, "VmRSS")
+        """Decodes it; with no memory if the process ended or was replaced."""
+        pid = self._lent_next()
+        forget_peak(pid)
+        idle, died = memory(pid, "VmRSS"), self._using.deaths
         began = time.monotonic()
         try:
             self._using.decode(body, DEADLINE_S)
@@ -79,12 +81,8 @@ class Bench:
         except EventError as error:
             outcome = error.code
         seconds = time.monotonic() - began
-        peak = 0
-        if children() == {self._pid}:
-            peak = memory(self._pid) - idle
-        else:
-            self.deaths += 1
-            self._pid = self._only_child()
+        peak = memory(pid) - idle if pid in children() else 0
+        self.deaths += self._using.deaths > died or outcome == "fetch_timeout"
         return Measured(name, outcome, seconds, peak)
 
 

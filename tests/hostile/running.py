@@ -62,7 +62,7 @@ def cheap_model(_: Settings) -> Model:
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Service]:
-    """The service until the block ends; what it ends with is raised."""
+    """The service until the block ends. An error that it ends with is pytest's warning of a thread's, hence a failure."""
     asked = StopRequest()
     with Service(settings) as made:
         assert made.start(asked)
@@ -74,6 +74,7 @@ def running(settings: Settings) -> Iterator[Service]:
             asked.set()
             ended.join(60)
             asked.close()
+            assert not ended.is_alive(), "the service does not end"
 
 
 @contextmanager

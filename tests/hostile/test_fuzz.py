@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from consumer.decoding import process
 from consumer.fetching.urls import Target, parse
+from tests.decoding import sabotage
 from tests.hostile import fuzz
 from tests.hostile.fuzz import MOST_S, Fuzz
 
@@ -44,9 +46,6 @@ def test_a_bug_is_found_and_replays_from_what_is_printed(dice: Fuzz, monkeypatch
 
 
 def test_a_process_that_dies_is_a_finding(dice: Fuzz, monkeypatch: pytest.MonkeyPatch) -> None:
-    from consumer.decoding import process
-    from tests.decoding import sabotage
-
     monkeypatch.setattr(process, "COMMAND", sabotage.COMMAND)
     monkeypatch.setattr(fuzz, "IMAGES", [sabotage.picture_that("aborts")])
     monkeypatch.setattr(fuzz, "damaged", lambda body, *_: body)
