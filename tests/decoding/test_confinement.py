@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -39,15 +41,22 @@ look()
 """
 
 
-def test_a_process_that_is_confined_can_do_nothing_but_compute_and_answer(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    command = [sys.executable, "-m", "tests.decoding.confined", str(tmp_path)]
+@pytest.fixture
+def anybodys() -> Iterator[Path]:
+    """A folder in which any user may do anything; pytest's own are in one that is root's."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_a_process_that_is_confined_can_do_nothing_but_compute_and_answer(anybodys: Path) -> None:
+    command = [sys.executable, "-m", "tests.decoding.confined", str(anybodys)]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     found = json.loads(told.stdout)
     assert set(found) == {*ATTEMPTS, "raise its rights"}
     assert [name for name, error in found.items() if error is None] == []
     assert told.stderr == ""
-    assert (tmp_path / "open").read_bytes() == b""
+    assert (anybodys / "open").read_bytes() == b""
 
 
 def test_the_memory_of_the_service_is_closed_to_other_processes_of_its_user() -> None:
