@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.table import Table
@@ -138,8 +139,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
     asked = StopRequest.on_signals()
     logging_on = logs.configure(settings.log_format, settings.log_level, secrets=logs.secrets_of(settings))
 
+    answers = ExitStack()  # over HTTP, to requests under way
+
     def last_words() -> None:
         log.info("stopped as asked, before the group was joined")
+        answers.close()
         logging_on.close()
 
     starting = Starting(asked, last_words)
@@ -147,6 +151,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
 
     code = 0
     service = Service(settings, began)
+    answers.callback(service.stop_http)
     try:
         if service.start(asked, joining=starting.over):
             service.wait(asked)

@@ -220,6 +220,11 @@ class Service:
             },
         )
 
+    def stop_http(self) -> None:
+        """Takes no more requests; those under way have a second to be answered."""
+        if self._web is not None:
+            self._web.stop(budget_s=1.0)
+
     def close(self) -> None:
         """Gives everything back, last made first; does not wait for fetches under way."""
         self._closing.close()
@@ -251,7 +256,7 @@ class Service:
         tries = 1 if "HTTP_PORT" in settings.given else DEFAULT_PORTS
         self._web = WebServer(app, settings.http_host, settings.http_port, bounds, tries)
         self._web.start()
-        self._closing.callback(self._web.stop, budget_s=1.0)
+        self._closing.callback(self.stop_http)
         if self._web.port != settings.http_port and settings.http_port:
             log.warning("HTTP at %s, since %d is taken: set HTTP_PORT to choose", self._web.url, settings.http_port)
         else:
@@ -286,13 +291,13 @@ class Service:
     def _make_source(self, consumer: clients.AnsweringConsumer) -> Source:
         identity = None
         if not self._is_embedded:
-            admin = AdminClient(clients.admin_config(self.settings, self._instance))
+            make_admin = partial(AdminClient, clients.admin_config(self.settings, self._instance))
             try:
-                preflight.check_rights(admin, self.settings)
+                preflight.check_rights(make_admin(), self.settings)  # a client of its own: see `clients.UNHURRIED_S`
             except KafkaException as error:
                 said = f"{error.args[0].name()} {error.args[0].str()}"
                 log.warning("the broker does not tell which rights this user has: %s", said)
-            identity = preflight.identity_of(admin, self.settings)
+            identity = preflight.identity_of(make_admin(), self.settings)
         return Source(
             consumer,
             self.settings.input_topic,

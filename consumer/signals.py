@@ -66,13 +66,18 @@ class StopRequest:
         os.close(self._write)
 
 
+LAST_WORDS_S = 2.0
+"""Of the 5 s in which a process is gone that was asked to stop."""
+
+
 class Starting:
     """The time before the service joins its group, in which it may end anywhere: nothing is consumed, and nobody
     waits for it. So it ends at once, whatever call the start stands in; none of them can be broken off.
 
     Args:
         asked: what ends it.
-        last_words: called before the process ends, on a thread of its own.
+        last_words: called before the process ends, on a thread of its own; whatever it waits for, a log that nobody
+            reads or a request over HTTP, it is waited for no longer than `LAST_WORDS_S`.
         code: what the process ends with.
     """
 
@@ -94,7 +99,7 @@ class Starting:
         with self._lock:
             if self._over:
                 return
-            try:
-                self._last_words()
-            finally:
-                os._exit(self._code)
+            saying = threading.Thread(target=self._last_words, name="last words", daemon=True)
+            saying.start()
+            saying.join(LAST_WORDS_S)
+            os._exit(self._code)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -62,3 +64,17 @@ def test_nobody_ends_a_process_whose_start_is_over(request_: StopRequest) -> Non
     (watching,) = (one for one in threading.enumerate() if one.name == "stop")
     watching.join(10)
     assert not watching.is_alive()
+
+
+def test_last_words_that_nobody_takes_do_not_keep_the_process() -> None:
+    script = """
+import threading
+from consumer import signals
+signals.LAST_WORDS_S = 0.1
+asked = signals.StopRequest()
+signals.Starting(asked, threading.Event().wait, code=7)
+asked.set()
+threading.Event().wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=30, check=False)
+    assert done.returncode == 7
