@@ -87,6 +87,9 @@ def common(settings: Settings, instance: Instance, kind: str) -> Config:
         "error_cb": Troubles(kind),
         "log_level": 2,  # critical: failed connections are told by error_cb, once
         "reconnect.backoff.max.ms": 2_000,  # of 10 s: a broker that is back is noticed at once
+        # Of true for producers and admin clients: a question about a topic that was deleted would make it again, with
+        # the broker's default number of partitions.
+        "allow.auto.create.topics": False,
     }
 
 
@@ -99,7 +102,6 @@ def consumer_config(settings: Settings, instance: Instance) -> Config:
         "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
         "enable.partition.eof": True,  # tells an empty partition from one whose last offsets are markers
-        "allow.auto.create.topics": False,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": 10_000,  # of 45 s: the silence after a crash without INSTANCE_ID
         # Of 3 s. A member notices a rebalance at its next heartbeat, and a partition that moves waits for two of
@@ -154,9 +156,10 @@ def admin_config(settings: Settings, instance: Instance) -> Config:
 
 
 UNHURRIED_S = 3600.0
-"""How long a question to a group's coordinator may take, whether or not somebody waits so long for it. Where the time
-runs out before the coordinator is found, librdkafka aborts the whole process once it is: an assertion on memory that
-it has freed (rd_kafka_admin_coord_request in rdkafka_admin.c, librdkafka #4605). This is the most that it takes."""
+"""How long a question to a group's coordinator may take: the most that librdkafka allows. Where the time runs out
+before the coordinator is found, librdkafka aborts the whole process once it is: an assertion on memory that it has
+freed (rd_kafka_admin_coord_request in rdkafka_admin.c, librdkafka #4605). So whoever waits no longer lets go of the
+client, with which the question ends in order."""
 
 
 class AnsweringConsumer(PromptConsumer):

@@ -289,6 +289,11 @@ class StreamCore:
         return sum(len(ledger) for ledger in self._ledgers.values())
 
     @property
+    def unpublished(self) -> bool:
+        """Whether outcomes could be published, or are being."""
+        return self._publication is not None or any(self._fronts())
+
+    @property
     def room(self) -> int:
         """How many records may be taken in now."""
         if self._stopping:

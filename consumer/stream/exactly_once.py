@@ -20,7 +20,16 @@ if the abort that follows is confirmed. librdkafka has no KIP-890: all transacti
 request that comes late takes effect in a later transaction of the same producer, ends it too early or
 sets its offsets back. Hence a producer is used again only after a transaction in which every call was
 answered well and sooner than librdkafka asks a second time by itself (`PROMPT_S`); a new one costs a few
-milliseconds.
+milliseconds. Requests whose time is not measured may come late too, and neither lose nor double anything:
+
+- Produce: its sequence numbers say that it was there, or its epoch that its producer is gone.
+- AddPartitionsToTxn, which librdkafka sends while messages are handed over: it adds a partition to the transaction
+  under way, or opens one without records, which the next joins. If none follows, the broker ends it after
+  ``transaction.timeout.ms`` and raises the epoch. That looks like a newer instance: under a stable name the process
+  ends, and its restart goes on.
+- InitProducerId of a producer that was given up before it was ready: fences its successor, with the same end. It must
+  have been sent over a connection that stood, since a new one waits for the broker's first answer; so there is one of
+  them at most for each time that a coordinator stops to answer.
 """
 
 from __future__ import annotations
@@ -192,6 +201,7 @@ class TransactionalPublisher:
             self._abort(deadline)
             if self._fenced:
                 return Published(Result.FENCED, OUTLIVED)
+            _refuse_forbidden(error)  # of the messages librdkafka says only that they were purged
             # With every message delivered, the error stands in the place of the commit's answer, and does not say
             # that nothing was committed. Nor does the abort: a late request may have begun what it ended.
             if committing and not failed:

@@ -24,11 +24,13 @@ from consumer.metrics import Metrics
 from consumer.records import Outcome, Record
 from consumer.status import StreamStatus
 from consumer.stream.core import StreamCore
+from consumer.stream.ledger import Entry
 from consumer.stream.probing import Probing
 from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Result, Resume, Submit
 from consumer.stream.publisher import Publisher
 from consumer.stream.report import Describe, Reporter
 from consumer.stream.source import Source
+from consumer.stream.unanswered import Unanswered
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +148,7 @@ class StreamLoop:
         self._drain_until: float | None = None
         self._outside = True  # of the group
         self._troubles = Repeats(log)
+        self._unanswered = Unanswered(health)
 
     @property
     def status(self) -> StreamStatus | None:
@@ -202,6 +205,7 @@ class StreamLoop:
         self._do(self._core.actions(now), budget_s)
         self._do(self._probing.probes(now), budget_s)
         self._publisher.tend()
+        self._unanswered.look(now, waiting=self._core.unpublished)
         self._reporter.report(now)
 
     # ── the listener of assignments, called inside `Source.poll` and `Source.close` ─────────────
@@ -258,7 +262,7 @@ class StreamLoop:
                 case Resolve(partitions):
                     ready = self._publisher.replace(budget_s)
                     committed = self._source.committed(partitions, budget_s) if ready else None
-                    self._reporter.released(self._core.resolved(committed, self._clock()))
+                    self._released(self._core.resolved(committed, self._clock()))
                 case Halt(reason):
                     raise FatalError(reason)
 
@@ -272,7 +276,12 @@ class StreamLoop:
         else:
             kind = (answer.result, bool(answer.rejected))
             self._troubles.warning(kind, "%d outcomes were not published: %s", len(publication.claims), answer.reason)
-        self._reporter.released(self._core.published(answer, ended))
+        self._released(self._core.published(answer, ended))
+
+    def _released(self, entries: list[Entry]) -> None:
+        if entries:
+            self._unanswered.committed()
+        self._reporter.released(entries)
 
     # ── finished work ────────────────────────────────────────────────────────────────────────────
 

@@ -94,6 +94,9 @@ def identity_of(admin: AdminClient, settings: Settings) -> TopicIdentity | None:
 def check_rights(admin: AdminClient, settings: Settings) -> None:
     """Says which rights this user lacks, before the first outcome is refused.
 
+    Args:
+        admin: not to be kept: a question that is still out ends with it (`consumer.stream.clients.UNHURRIED_S`).
+
     Raises:
         BrokerError: a right is missing.
         KafkaException: the broker does not say.

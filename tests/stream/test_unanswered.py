@@ -1,0 +1,48 @@
+"""Readiness while the brokers take no outcomes."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.health import Health
+from consumer.stream.unanswered import UNANSWERED_S, Unanswered
+
+
+@pytest.fixture
+def health() -> Health:
+    made = Health(60.0)
+    made.running()
+    return made
+
+
+def test_outcomes_that_wait_for_long_hold_readiness_until_one_is_committed(health: Health) -> None:
+    unanswered = Unanswered(health)
+    unanswered.look(0.0, waiting=True)
+    unanswered.look(UNANSWERED_S, waiting=True)
+    assert health.ready().ok
+    unanswered.look(UNANSWERED_S + 1, waiting=True)
+    unanswered.look(UNANSWERED_S + 2, waiting=True)
+    (reason,) = health.ready().reasons
+    assert reason.name == "brokers"
+    assert "the brokers have committed none for more than 10 s" in reason.text
+    unanswered.committed()
+    assert health.ready().ok
+    unanswered.look(UNANSWERED_S + 3, waiting=True)
+    assert health.ready().ok
+
+
+def test_a_stream_that_always_has_outcomes_to_commit_and_commits_them_is_ready(health: Health) -> None:
+    unanswered = Unanswered(health)
+    for second in range(100):
+        unanswered.look(float(second), waiting=True)
+        unanswered.committed()
+    assert health.ready().ok
+
+
+def test_outcomes_that_are_somebody_elses_now_hold_nothing(health: Health) -> None:
+    unanswered = Unanswered(health)
+    unanswered.look(0.0, waiting=True)
+    unanswered.look(UNANSWERED_S + 1, waiting=True)
+    assert not health.ready().ok
+    unanswered.look(UNANSWERED_S + 2, waiting=False)
+    assert health.ready().ok
