@@ -8,6 +8,7 @@ model; see `docs/repeats.md`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -123,6 +124,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.bench.repeats", description=__doc__)
     parser.add_argument("--models", nargs="+", choices=["shipped", "xception"], default=["shipped", "xception"])
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends in order what it started, as Ctrl-C does
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     began = time.monotonic()
 
