@@ -164,7 +164,9 @@ def event(url: str, number: int) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("service", [{"DELIVERY": "exactly-once"}], indirect=True)
+@pytest.mark.parametrize(
+    "service", [{"DELIVERY": "exactly-once", "FETCH_SHARED": "false", "MODEL_CACHE_BYTES": "0"}], indirect=True
+)
 def test_two_thousand_events_through_a_stop_and_a_restart_have_one_outcome_each_in_the_order_of_their_key(
     service: Process, images: ImageServer
 ) -> None:

@@ -46,6 +46,7 @@ class Consumer(Membership):
         self._ended: dict[int, int] = {}  # partition → end that the application was told
         self.began: dict[int, float] = {}
         """Partition → when its committed offset was read last, to begin there."""
+        self._told: dict[int, float] = {}  # partition → when the application was told its committed offset
         self._paused: set[int] = set()
         self._told_broken = False
         self._errors: deque[Message] = deque()
@@ -102,7 +103,12 @@ class Consumer(Membership):
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         numbers = [one.partition for one in partitions]
-        found = self._ask("committed", lambda: [self._broker.committed(number) for number in numbers], timeout)
+
+        def look() -> list[int]:
+            self._told |= dict.fromkeys(numbers, self._agenda.now)
+            return [self._broker.committed(number) for number in numbers]
+
+        found = self._ask("committed", look, timeout)
         return [
             TopicPartition(self._topic, number, offset if offset >= 0 else OFFSET_INVALID)
             for number, offset in zip(numbers, found, strict=True)
@@ -148,6 +154,8 @@ class Consumer(Membership):
                 self._ask_committed(one.partition)
             else:
                 self._positions[one.partition] = max(0, one.offset)
+                if one.partition in self._told:
+                    self.began[one.partition] = self._told[one.partition]
 
     def _ask_committed(self, partition: int) -> None:
         """Begins where the group's committed offset is, once no open transaction can change it."""

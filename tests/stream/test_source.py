@@ -39,6 +39,9 @@ class Group:
         self.news.clear()
         return self.messages.pop(0) if self.messages else None
 
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return partitions
+
     def memberid(self) -> str:
         return self.member
 
