@@ -106,6 +106,12 @@ class Placement:
         """librdkafka has stopped reading a partition, since this offset is not there; null: none is committed."""
         self._stuck[partition] = offset if offset is not None and offset >= 0 else None
 
+    def unheard(self) -> None:
+        """librdkafka failed to learn committed offsets. Where the whole question was refused, as by a coordinator that
+        has just moved, it does not ask again (#5586), and what it asked about would stand still for ever."""
+        for partition in self._new - self._waiting.keys() - self._stuck.keys():
+            self._stuck[partition] = None
+
     def settle(self) -> None:
         """Begins to read again what was stopped.
 

@@ -309,6 +309,8 @@ class Source:
         elif error.code() in FENCED or error.fatal():
             raise FatalError(f"the consumer cannot go on: {error.str()}")
         else:
+            if "committed offset" in error.str():  # its code is that of the answer
+                self._placement.unheard()
             self._troubles.warning(error.code(), "Kafka consumer: %s", error.str())
         return False
 

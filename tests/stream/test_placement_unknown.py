@@ -109,3 +109,23 @@ def test_what_was_read_is_not_begun_anew_where_nothing_is_committed_yet() -> Non
     stage.placement.refused(0, 1)
     stage.placement.settle()
     assert stage.coordinator.begun == [(0, 1)]
+
+
+def test_what_librdkafka_does_not_ask_again_is_asked_until_it_is_known() -> None:
+    stage = Stage()
+    stage.placement.unheard()
+    stage.placement.settle()
+    assert stage.coordinator.begun == []
+    stage.coordinator.mark = "this"
+    stage.now += AGAIN_S
+    stage.placement.settle()
+    assert sorted(stage.coordinator.begun) == [(0, 5000), (1, 5000)]
+
+
+def test_what_has_been_heard_of_is_not_begun_again() -> None:
+    stage = Stage()
+    stage.coordinator.mark = "this"
+    assert stage.placement.arrived(0, 5000, 5001)
+    stage.placement.unheard()
+    stage.placement.settle()
+    assert stage.coordinator.begun == [(1, 5000)]
