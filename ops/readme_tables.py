@@ -1,11 +1,8 @@
-"""Writes the README's tables of settings and error codes from the code, so that they cannot disagree.
-
-python -m ops.readme_tables          # writes them
-python -m ops.readme_tables --check  # fails if they are out of date
-"""
+"""Writes the README's tables of settings and error codes from the code, so that they cannot disagree."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -43,12 +40,20 @@ def rendered(text: str) -> str:
 
 
 def main() -> int:
-    """See the module's text."""
+    """0, or 1 if it was only to check and the tables are out of date."""
+    parser = argparse.ArgumentParser(prog="python -m ops.readme_tables", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if they are out of date")
+    only_check = parser.parse_args().check
     text = README.read_text("utf-8")
     fresh = rendered(text)
-    if "--check" in sys.argv[1:]:
-        return int(fresh != text)
-    README.write_text(fresh, "utf-8")
+    if fresh == text:
+        print(f"the tables of {README.name} are those of the code")
+    elif only_check:
+        print(f"the tables of {README.name} are out of date: python -m ops.readme_tables", file=sys.stderr)
+        return 1
+    else:
+        README.write_text(fresh, "utf-8")
+        print(f"wrote the tables of {README.name}")
     return 0
 
 

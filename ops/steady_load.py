@@ -157,10 +157,10 @@ def main() -> int:
         epilog="example: python -m ops.steady_load --minutes 30 --rate 20",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long events are published (%(default)s)")
-    parser.add_argument("--rate", type=float, default=20.0, help="events a second (%(default)s)")
-    parser.add_argument("--warm-up", type=float, default=None, metavar="S", help="seconds; a third of all by default")
-    parser.add_argument("--json", type=Path, help="writes every look there, a line each")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of publishing events (default: %(default)g)")
+    parser.add_argument("--rate", type=float, default=20.0, help="events a second (default: %(default)g)")
+    parser.add_argument("--warm-up", type=float, default=None, metavar="S", help="seconds (default: a third of all)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes every look there, a line each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="steady-load-") as folder:
         try:

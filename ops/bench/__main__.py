@@ -76,9 +76,19 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m ops.bench",
         description="Measures the parts, the service and what one would write instead, side by side.",
-        epilog="example: python -m ops.bench --json bench.json --plot bench.png",
+        epilog="""examples:
+  python -m ops.bench --json bench.json --plot bench.png    # make bench
+  python -m ops.bench full --json bench.json --readme       # make bench-full
+  python -m ops.bench --read bench.json                     # the table again, nothing measured""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("plan", nargs="?", choices=PLANS, default="quick", help="default: %(default)s")
+    parser.add_argument(
+        "plan",
+        nargs="?",
+        choices=PLANS,
+        default="quick",
+        help="3 minutes, half an hour, or a try of the benchmark itself (default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes everything that was measured")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draws throughput and latency, a PNG")
     parser.add_argument("--readme", action="store_true", help=f"writes the README's table and {PLOT.name}")

@@ -105,9 +105,16 @@ def _spy(*command: str) -> str:
 
 def main() -> int:
     """0 if it was measured."""
-    parser = argparse.ArgumentParser(prog="python -m ops.bench.profile", description=__doc__)
-    parser.add_argument("--model", choices=("shipped", "xception"), default="shipped", help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each of the two looks, default: %(default)g")
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.bench.profile",
+        description=__doc__,
+        epilog="example: python -m ops.bench.profile --model xception --seconds 20",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", choices=("shipped", "xception"), default="shipped", help="(default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, metavar="S", help="of each of the two looks (default: %(default)g)"
+    )
     options = parser.parse_args()
     try:
         model = models.model_folder(options.model, print)

@@ -121,8 +121,14 @@ def run(names: list[str], folder: Path, tell: Callable[[str], None]) -> list[Tab
 
 def main() -> int:
     """0 if everything was measured."""
-    parser = argparse.ArgumentParser(prog="python -m ops.bench.repeats", description=__doc__)
-    parser.add_argument("--models", nargs="+", choices=["shipped", "xception"], default=["shipped", "xception"])
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.bench.repeats",
+        description=__doc__,
+        epilog="example: python -m ops.bench.repeats --models shipped",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    known = ["shipped", "xception"]
+    parser.add_argument("--models", nargs="+", choices=known, default=known, help="which (default: both)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends in order what it started, as Ctrl-C does
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)

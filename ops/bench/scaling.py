@@ -107,9 +107,16 @@ def _table(*heads: str) -> Table:
 
 def main() -> int:
     """0 if everything was measured."""
-    parser = argparse.ArgumentParser(prog="python -m ops.bench.scaling", description=__doc__)
-    parser.add_argument("--model", choices=["shipped", "xception"], default="shipped")
-    parser.add_argument("--only", choices=["shared", "memory"], help="half of it")
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.bench.scaling",
+        description=__doc__,
+        epilog="example: python -m ops.bench.scaling --model xception --only shared",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", choices=["shipped", "xception"], default="shipped", help="(default: %(default)s)")
+    parser.add_argument(
+        "--only", choices=["shared", "memory"], help="two processes, or memory by FETCH_CONCURRENCY (default: both)"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends in order what it started, as Ctrl-C does
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)

@@ -21,16 +21,21 @@ def topic(text: str) -> tuple[str, int]:
 
 def main() -> int:
     """Runs the brokers and prints their address; 1 if they cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m ops.local_kafka", description=__doc__)
-    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.local_kafka",
+        description=__doc__,
+        epilog="example: python -m ops.local_kafka --brokers 3 --topics image-urls:6,image-predictions:6",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="how many (default: %(default)s)")
     parser.add_argument(
         "--topics",
         type=lambda text: [topic(part) for part in text.split(",")],
         default=[],
         metavar="NAME:PARTITIONS,…",
-        help="topics to make, such as image-urls:6,image-predictions:6",
+        help="topics to make (default: none, and none is made by asking for it)",
     )
-    parser.add_argument("--folder", type=Path, help="keep data and logs in this new folder")
+    parser.add_argument("--folder", type=Path, help="a new folder, which is kept (default: one that goes at the end)")
     arguments = parser.parse_args()
     try:
         if not jars.folder().is_dir():

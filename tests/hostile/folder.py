@@ -5,6 +5,7 @@ Made for Pillow's own ``Tests/images``. Exits with 1 if a file took longer than 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,10 +17,16 @@ MOST_S = 2.0
 
 def main() -> int:
     """Prints how many files came to what, and the worst ones."""
-    if len(sys.argv) != 2 or not (folder := Path(sys.argv[1])).is_dir():
-        print("usage: python -m tests.hostile.folder DIR", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.hostile.folder",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="its files, at any depth")
+    folder = parser.parse_args().folder
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        parser.error(f"{folder} is no folder with files in it")
     with bench() as on:
         found = [on.measure(str(path.relative_to(folder)), path.read_bytes()) for path in files]
         deaths = on.deaths

@@ -182,11 +182,15 @@ def _check_text(error: EventError) -> None:
 
 def main() -> int:
     """Prints what came out; 1 with findings."""
-    parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--target", choices=list(MOST_S))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.hostile.fuzz",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--inputs", type=int, default=10_000, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all of them (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first (default: %(default)s)")
+    parser.add_argument("--target", choices=list(MOST_S), help="one kind of input (default: all)")
     options = parser.parse_args()
     began = time.monotonic()
     fuzz = Fuzz(options.seed)

@@ -15,7 +15,14 @@ SHOWN = 20
 
 def main(arguments: list[str] | None = None) -> int:
     """Plays what it is asked for; 0 if no history broke a promise, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation",
+        description=__doc__,
+        epilog="""examples:
+  python -m tests.simulation --histories 1000000
+  python -m tests.simulation --seed 4711 --trace""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--histories", type=int, default=10_000, help="how many (default %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
