@@ -9,6 +9,7 @@ PYTHON ?= $(shell for one in python3.11 python3.12 python3.13 python3; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+TENSORFLOW = $(shell sed -n 's/^ *"\(tensorflow>=[^"]*\)".*/\1/p' setup.py)
 
 .PHONY: help
 help: ## lists the targets
@@ -63,9 +64,11 @@ clean: ## removes what was made here: environment, caches, the fetched Kafka
 # The stamps: an environment is made once, and again when setup.py changes.
 .venv/.service: setup.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found (set PYTHON=…)" >&2; exit 1; }
-	@echo "installing into .venv: TensorFlow is 570 MB, this takes a minute or two, once"
 	@test ! -L .venv || { echo ".venv is a link: installing would change another folder's environment" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+	@$(PIP) install --no-index --no-deps --dry-run '$(TENSORFLOW)' 2>/dev/null \
+		&& echo "setup.py is newer than .venv: installing what has changed" \
+		|| echo "installing into .venv: TensorFlow is 570 MB, this takes a minute or two, once"
 	@$(PIP) install --editable .
 	@touch $@
 
