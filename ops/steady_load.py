@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -21,6 +22,7 @@ import requests
 from confluent_kafka import Producer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ops import tool
 from ops.bench.processes import BenchError, started
 from ops.bench.systems import await_answer
 from ops.local_kafka import LocalKafka, LocalKafkaError
@@ -149,6 +151,16 @@ def judge(looks: list[Look], warm_up_s: float) -> bool:
     return flat
 
 
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
 def main() -> int:
     """0 if nothing grew, 1 if something did."""
     parser = argparse.ArgumentParser(
@@ -157,9 +169,13 @@ def main() -> int:
         epilog="example: python -m ops.steady_load --minutes 30 --rate 20",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=30.0, help="of publishing events (default: %(default)g)")
-    parser.add_argument("--rate", type=float, default=20.0, help="events a second (default: %(default)g)")
-    parser.add_argument("--warm-up", type=float, default=None, metavar="S", help="seconds (default: a third of all)")
+    parser.add_argument(
+        "--minutes", type=_above_zero, default=30.0, metavar="M", help="of publishing events (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--rate", type=_above_zero, default=20.0, metavar="N", help="events a second (default: %(default)g)"
+    )
+    parser.add_argument("--warm-up", type=_above_zero, metavar="S", help="seconds (default: a third of all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes every look there, a line each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="steady-load-") as folder:
@@ -176,4 +192,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

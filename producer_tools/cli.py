@@ -17,6 +17,9 @@ EXIT_CODES = """exit codes:
   0 done   1 some of it failed   2 usage or settings
   3 model   4 broker: unreachable, not authorised, topic missing"""
 
+INTERRUPTED = 130
+"""As a shell says of a program that Ctrl-C ended. `watch` and `publish` have ends of their own."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
@@ -27,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ServiceError as error:
         print(f"image-tools: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("image-tools: interrupted, and not finished", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone: `image-tools watch | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -96,11 +96,15 @@ class ModelConfig:
 
 def _content(file: Path) -> Any:
     if file.suffix in {".keras", ".h5", ".hdf5", ".pb"}:
-        raise ModelError(f"MODEL_PATH is a model file, {file}: name its directory with config.yml, or that file")
+        raise ModelError(
+            f"{file} is the model's file itself: name its directory with config.yml, or that file (MODEL_PATH)"
+        )
     try:
         return yaml.load(file.read_bytes(), Loader=_TextLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
-        raise ModelError(f"{file} does not exist: MODEL_PATH is a directory with config.yml, or that file") from None
+        raise ModelError(
+            f"{file} does not exist: a model is a directory with config.yml, or that file (MODEL_PATH)"
+        ) from None
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from rich.console import Console
 
+from ops import tool
 from ops.bench import plot, table
 from ops.bench.processes import ROOT, BenchError
 from ops.bench.report import Report
@@ -28,7 +27,6 @@ MARKS = re.compile(r"<!-- bench -->.*?<!-- /bench -->", re.DOTALL)
 def main() -> int:
     """0 if everything was measured."""
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends in order what it started, as Ctrl-C does
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
@@ -97,4 +95,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from ops import tool
 from ops.bench import models
 from ops.bench.image_server import url
 from ops.bench.processes import BenchError, tree
@@ -139,4 +140,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

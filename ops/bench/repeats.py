@@ -8,7 +8,6 @@ model; see `docs/repeats.md`.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
+from ops import tool
 from ops.bench import models
 from ops.bench.image_server import url
 from ops.bench.processes import BenchError
@@ -130,7 +130,6 @@ def main() -> int:
     known = ["shipped", "xception"]
     parser.add_argument("--models", nargs="+", choices=known, default=known, help="which (default: both)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends in order what it started, as Ctrl-C does
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     began = time.monotonic()
 
@@ -149,4 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

@@ -15,6 +15,7 @@ from typing import Any
 from consumer.model.processor import Processor
 from consumer.model.threads import usable_cores
 from ops.bench.figures import Cost, Latency, limit
+from ops.bench.processes import BenchError
 from ops.bench.traffic import Seen
 
 PACKAGES = ("image-consumer", "tensorflow", "openvino", "confluent-kafka", "urllib3", "pillow", "numpy")
@@ -98,8 +99,20 @@ class Report:
 
     @classmethod
     def read(cls, file: Path) -> Report:
-        """What `write` wrote."""
-        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        """What `write` wrote.
+
+        Raises:
+            BenchError: it cannot be read, or is something else.
+        """
+        try:
+            return cls._of(json.loads(file.read_text("utf-8")))
+        except OSError as error:
+            raise BenchError(f"{file} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise BenchError(f"{file} is no report that --json wrote ({type(error).__name__}: {error})") from None
+
+    @classmethod
+    def _of(cls, found: dict[str, Any]) -> Report:
         return cls(
             machine=Machine(**found["machine"]),
             began=found["began"],

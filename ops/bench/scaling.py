@@ -8,7 +8,6 @@ of a second to come, so that all of the threads have something to do. Two minute
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
+from ops import tool
 from ops.bench import models
 from ops.bench.image_server import url
 from ops.bench.processes import BenchError, memory_mib, tree
@@ -118,7 +118,6 @@ def main() -> int:
         "--only", choices=["shared", "memory"], help="two processes, or memory by FETCH_CONCURRENCY (default: both)"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends in order what it started, as Ctrl-C does
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     began = time.monotonic()
 
@@ -141,4 +140,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from ops import tool
 from ops.local_kafka import LocalKafka, LocalKafkaError, jars
 
 
@@ -37,6 +38,8 @@ def main() -> int:
     )
     parser.add_argument("--folder", type=Path, help="a new folder, which is kept (default: one that goes at the end)")
     arguments = parser.parse_args()
+    if arguments.folder and arguments.folder.exists():
+        parser.error(f"{arguments.folder} exists already: --folder names a new one")
     try:
         if not jars.folder().is_dir():
             print(f"fetching Apache Kafka {jars.version()} from Maven Central, 55 MB, once", flush=True)
@@ -52,11 +55,11 @@ def main() -> int:
             print(f"\n  export KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers}\n", flush=True)
             with suppress(KeyboardInterrupt):
                 signal.pause()
-    except (LocalKafkaError, FileExistsError) as error:
+    except (LocalKafkaError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

@@ -89,7 +89,7 @@ def test_what_is_wrong_is_told_in_one_line_with_file_and_key(tmp_path: Path, old
 
 
 def test_a_path_that_does_not_exist_says_what_model_path_is(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"MODEL_PATH is a directory with config\.yml"):
+    with pytest.raises(ModelError, match=r"does not exist: a model is a directory with config\.yml"):
         ModelConfig.read(tmp_path / "nowhere")
 
 
@@ -119,7 +119,7 @@ def test_a_saved_models_version_is_a_digest_of_all_its_files(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["model.keras", "old.h5"])
 def test_a_model_file_in_place_of_its_configuration_says_what_model_path_is(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"weights")
-    with pytest.raises(ModelError, match=r"MODEL_PATH is a model file, .*: name its directory with config\.yml"):
+    with pytest.raises(ModelError, match=r"is the model.s file itself: name its directory with config\.yml"):
         ModelConfig.read(tmp_path / name)
 
 

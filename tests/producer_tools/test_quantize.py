@@ -202,3 +202,17 @@ def test_a_folder_that_cannot_be_written_is_told(quantised: tuple[Path, str], tm
     gone = replace(config, file=tmp_path / "nowhere" / "config.yml")
     with pytest.raises(ModelError, match="nowhere cannot be written: No such file"):
         int8_copy.write(gone, copy.converted(), copy.probes, {})
+
+
+def test_ctrl_c_ends_it_with_one_line_and_writes_nothing(
+    model: Path, pictures: Path, called: Called, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("producer_tools.quantize.load_reference", interrupted)
+    code, _, err = called(model, pictures)
+    assert code == 130
+    assert err.splitlines()[-1] == "image-tools: interrupted, and not finished"
+    assert "Traceback" not in err
+    assert sorted(one.name for one in model.iterdir()) == ["config.yml", "model.keras"]

@@ -23,9 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
   python -m tests.simulation --seed 4711 --trace""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--histories", type=int, default=10_000, help="how many (default %(default)s)")
-    parser.add_argument("--first", type=int, default=0, help="the first seed (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
+    parser.add_argument("--histories", type=_positive, default=10_000, help="how many (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
+    parser.add_argument("--workers", type=_positive, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--profile", choices=PROFILES, help="what may go wrong (default: by the seed)")
     parser.add_argument("--delivery", choices=("exactly-once", "at-least-once"), help="(default: by the seed)")
     parser.add_argument("--seed", type=int, help="replay this one history")
@@ -35,6 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.seed is not None:
         return _one(chosen.seed, choice, traced=chosen.trace)
     return _many(chosen.histories, chosen.first, chosen.workers, choice)
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
 
 
 def _one(seed: int, choice: Choice, *, traced: bool) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from ops.bench import table
 from ops.bench.figures import Cost, Latency
+from ops.bench.processes import BenchError
 from ops.bench.report import Machine, Report, Run
 from ops.bench.traffic import Seen
 
@@ -72,6 +73,18 @@ def test_a_backends_name_is_matched_whole(report: Report) -> None:
 def test_the_report_survives_its_file(report: Report, tmp_path: Path) -> None:
     report.write(tmp_path / "bench.json")
     assert Report.read(tmp_path / "bench.json") == report
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "cannot be read: No such file"), ("[", "is no report that --json wrote"), ("{}", "is no report")],
+)
+def test_what_is_no_report_is_told_in_one_line(content: str | None, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(BenchError, match=told):
+        Report.read(file)
 
 
 def test_the_table_shows_parts_limit_and_runs_in_this_order(report: Report) -> None:
