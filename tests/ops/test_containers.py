@@ -90,6 +90,10 @@ def test_the_consumer_has_the_time_it_needs_to_end() -> None:
     assert int(grace[:-1]) > Settings.from_env(environment("consumer")).drain_s + END_MARGIN_S
 
 
+def test_the_consumer_is_started_again_after_it_ended_by_itself_and_not_after_a_stop() -> None:
+    assert SERVICES["consumer"]["restart"] == "on-failure"
+
+
 def test_the_publishers_pictures_are_fetched() -> None:
     settings = Settings.from_env(environment("consumer"))
     address = re.search(r'"http://images:(\d+)(/garment/)%\.0f\.jpg" \d+ (\d+)', SERVICES["publisher"]["command"][0])
