@@ -126,7 +126,7 @@ def test_one_look_tells_what_runs_what_is_held_up_and_what_failed_last(show: Sho
         "1.0 events/s, last minute",
         "4 failures, last minute",
         "12,345 lag",
-        "45 s longest held up",
+        "45 s longest held up, partition 0",
         "9 · 0 · 1 published · aborted · unknown",
         "1207, in flight 45 s",
         "http_status 4 10",

@@ -63,7 +63,7 @@ thead{display:none}table,tbody{display:block}
 .rows tr{display:block;padding:8px 0;border-top:1px solid var(--line)}.rows tr:first-child{border-top:0}
 .rows td{display:flex;gap:12px;justify-content:space-between;border:0;padding:2px 14px;text-align:right}
 .rows td::before{content:attr(data-of);color:var(--dim);text-align:left;flex:none}
-.rows td:empty{display:none}.facts{grid-template-columns:1fr}
+.rows td:empty{display:none}.rows td .u{text-align:left}.facts{grid-template-columns:1fr}
 .facts tbody{display:table;width:100%}.tiles{grid-template-columns:1fr 1fr}}
 """
 
@@ -150,7 +150,8 @@ def _state(status: Status) -> str:
 def _tiles(stream: StreamStatus, status: Status) -> str:
     at = status.at
     lags = [one.lag for one in stream.partitions if one.lag is not None]
-    oldest = min((one.held_up.since for one in stream.partitions if one.held_up), default=at)
+    held = [(one.held_up.since, f", partition {one.partition}") for one in stream.partitions if one.held_up]
+    oldest, where = min(held, default=(at, ""))
     failed = sum(stream.failures_last_minute.values())
     results = stream.transactions
     tiles = [
@@ -158,7 +159,7 @@ def _tiles(stream: StreamStatus, status: Status) -> str:
         ("failures, last minute", f"{failed:,}", "warn" if 2 * failed > stream.events_last_minute else ""),
         ("lag, all partitions", f"{sum(lags):,}" if lags else "–", ""),
         ("in flight", f"{stream.in_flight:,}", ""),
-        ("longest held up", _span((at - oldest) / 1000), "warn" if at - oldest > 1000 * HELD_LONG_S else ""),
+        (f"longest held up{where}", _span((at - oldest) / 1000), "warn" if at - oldest > 1000 * HELD_LONG_S else ""),
         (
             "published · aborted · unknown",
             f"{results.get('committed', 0):,} · {results.get('aborted', 0):,} · {results.get('unknown', 0):,}",
