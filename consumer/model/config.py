@@ -108,7 +108,8 @@ def _content(file: Path) -> Any:
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise ModelError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+        told = " ".join(str(error).replace('"<byte string>", ', "").split())
+        raise ModelError(f"{file} is no YAML: {told}") from None
     except RecursionError:
         raise ModelError(f"{file} is no YAML of ours: it is nested too deeply") from None
 
@@ -121,26 +122,28 @@ class _Entry:
     content: Any
 
     def text(self, *keys: str, default: str | None = None) -> str:
-        value = self._at(keys, default)
+        value = self._at(keys, "a text", default)
         if not isinstance(value, str) or (not value.strip() and default is None):
             raise self._wrong(keys, "a text")
         return value.strip() or default or ""
 
     def size(self, *keys: str) -> tuple[int, int]:
-        value = self._at(keys, None)
+        expected = f"a list of width and height in pixels, each from 1 to {MAX_SIDE}"
+        value = self._at(keys, expected)
         texts = [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
         sides = [int(one) for one in texts if re.fullmatch(r"[0-9]{1,5}", one)]
         # A third number is the channels, as training configurations write it.
         if len(sides) not in {2, 3} or len(sides) != len(value) or not all(1 <= one <= MAX_SIDE for one in sides[:2]):
-            raise self._wrong(keys, f"a list of width and height in pixels, each from 1 to {MAX_SIDE}")
+            raise self._wrong(keys, expected)
         if len(sides) == 3 and sides[2] != 3:
             raise self._wrong(keys, "3 channels, if any are named: images are RGB")
         return sides[0], sides[1]
 
     def tasks(self, *keys: str) -> dict[str, tuple[str, ...]]:
-        value = self._at(keys, None)
+        expected = "a mapping of task to its list of labels"
+        value = self._at(keys, expected)
         if not isinstance(value, dict) or not value:
-            raise self._wrong(keys, "a mapping of task to its list of labels")
+            raise self._wrong(keys, expected)
         for task, labels in value.items():
             if not isinstance(task, str) or not task.strip():
                 raise self._wrong(keys, "a mapping whose tasks have names")
@@ -152,12 +155,12 @@ class _Entry:
                 raise self._wrong((*keys, task), f"labels that differ from each other ({twice} stands twice)")
         return {task: tuple(labels) for task, labels in value.items()}
 
-    def _at(self, keys: tuple[str, ...], default: str | None) -> Any:
+    def _at(self, keys: tuple[str, ...], expected: str, default: str | None = None) -> Any:
         value = self.content
         for key in keys:
             if not isinstance(value, dict) or key not in value:
                 if default is None:
-                    raise ModelError(f"{self.file}: {'.'.join(keys)} is missing")
+                    raise ModelError(f"{self.file}: {'.'.join(keys)} is missing: it should be {expected}")
                 return default
             value = value[key]
         return value

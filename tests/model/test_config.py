@@ -68,7 +68,7 @@ def test_name_and_version_are_the_directorys_name_and_a_digest_of_the_weights_un
         ("    sleeves: [long, short]\n    sale: [yes, no]\n    size: [38, 40]\n", "", "must be a mapping of task"),
         ("sale: [yes, no]", "sleeves: [yes, no]", "the key sleeves stands twice"),
         ("sale: [yes, no]", "'': [yes, no]", "a mapping whose tasks have names"),
-        ("model:\n", "modell:\n", "model.input_shape is missing"),
+        ("model:\n", "modell:\n", "model.input_shape is missing: it should be a list of width and height"),
         ("model:\n", "model:\n  name: [shop]\n", "model.name must be a text"),
         ("[224, 112]", "[2_24, 112]", "each from 1 to 4096"),
         ("[224, 112]", "[224.0, 112]", "each from 1 to 4096"),
