@@ -142,6 +142,10 @@ class Fetcher:
         except FetchError as error:
             future.set_exception(error)
             return future
+        except Exception as bug:  # noqa: BLE001 - raised here it would end the stream, and the restarted one again
+            self._tell(bug)
+            future.set_exception(_unforeseen())
+            return future
         wants = errand.target.url if self._shared else None
         ticket = Ticket(_Job(errand, future), self._clock(), urgent, wants=wants)
         with self._lock:

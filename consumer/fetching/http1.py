@@ -5,7 +5,8 @@ line that is none, and gives out an early hint (103) as the answer. Grammar: RFC
 stays, since it changes no meaning: lines may end with LF alone.
 
 Not even a broken answer can make it read on for ever: the socket below has a deadline, heads and trailers
-have `HEAD_BYTES`, and bodies the caller's cap.
+have `HEAD_BYTES`, and bodies the caller's cap. Nor can one of very many small parts keep the interpreter busy: what
+is smaller than a part of an honest answer counts as one of those.
 """
 
 from __future__ import annotations
@@ -24,8 +25,16 @@ HEAD_BYTES = 64 * 2**10
 """Most bytes of status lines and headers together, interim answers included; the same for trailers.
 Servers keep theirs below 8 to 32 KiB."""
 
+LINE_COUNTS = 64
+"""Bytes of those that a line counts as at least, hence 1024 lines; `http.client` takes 100 headers. A line takes 5 µs of
+the interpreter's lock, whatever is in it."""
+
 CHUNK_LINE_BYTES = 256
 """Most bytes of the line before a chunk: its size, and extensions that nobody uses."""
+
+CHUNK_COUNTS = 256
+"""Bytes that a chunk counts as at least. Servers send kilobytes; a chunk takes 3 µs of the interpreter's lock, so 20 MiB
+in chunks of one byte would take a minute. So it is a quarter of a second at most."""
 
 PIECE_BYTES = 64 * 2**10
 """Read at a time."""
@@ -78,7 +87,7 @@ class AnswerReader:
             ProtocolError: this is not HTTP, is longer than `HEAD_BYTES`, or can be read in two ways.
         """
         self._sock.allow(HEAD_BYTES + PIECE_BYTES)
-        budget = _Budget(HEAD_BYTES, f"the answer's headers are longer than {HEAD_BYTES} bytes")
+        budget = _Budget(HEAD_BYTES, f"the answer's headers are longer than {HEAD_BYTES} bytes", LINE_COUNTS)
         if not self._buffer and not self._more():
             raise UnansweredError
         while True:
@@ -116,14 +125,17 @@ class AnswerReader:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _chunks(self, most: int) -> bytes:
-        body = bytearray()
+        body, counted = bytearray(), 0
         while size := self._chunk_size():
+            counted += max(size, CHUNK_COUNTS)
             if len(body) + size > most:
                 raise _too_large(most)
+            if counted > most:
+                _refuse("the answer comes in very many small chunks")
             body += self._exactly(size)
             if self._line(_Budget(2, "a chunk is longer than its size"), 2):
                 _refuse("a chunk is longer than its size")
-        self._fields(_Budget(HEAD_BYTES, f"the answer's trailers are longer than {HEAD_BYTES} bytes"))
+        self._fields(_Budget(HEAD_BYTES, f"the answer's trailers are longer than {HEAD_BYTES} bytes", LINE_COUNTS))
         return bytes(body)
 
     def _chunk_size(self) -> int:
@@ -176,14 +188,15 @@ class AnswerReader:
 
 
 class _Budget:
-    """Bytes that may still be spent on lines."""
+    """Bytes that may still be spent on lines; each counts as ``least`` at least."""
 
-    def __init__(self, left: int, told: str) -> None:
+    def __init__(self, left: int, told: str, least: int = 0) -> None:
         self.left = left
         self.told = told
+        self._least = least
 
     def spend(self, count: int) -> None:
-        self.left -= count
+        self.left -= max(count, self._least)
         if self.left < 0:
             _refuse(self.told)
 

@@ -23,7 +23,10 @@ MAX_LENGTH = 8192
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(\?[^#]*)?)(#.*)?", re.I)
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>(\?[^#]*)?)(#.*)?",
+    re.IGNORECASE | re.ASCII,  # else \u017f, the long s, is an s
+)
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[0-9]{1,5}))?")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")

@@ -56,6 +56,15 @@ def test_what_nobody_foresaw_is_an_outcome_with_its_stack_in_the_log(
     assert told.exc_info[0] is Mistake
 
 
+def test_so_is_what_goes_wrong_before_the_fetch_begins(
+    server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_once(monkeypatch, Errand, "__init__")
+    fetcher = make_fetcher()
+    assert isinstance(failure(fetcher, server.serve("/", ok())), ProtocolError)
+    assert fetcher.fetch(server.serve("/", ok())).body == IMAGE
+
+
 def test_it_says_nothing_against_the_model_the_network_or_the_host(
     server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

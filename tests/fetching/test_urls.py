@@ -10,6 +10,8 @@ REFUSED = {
     "relative": "/a.jpg",
     "no host": "http:///a.jpg",
     "another scheme": "ftp://example.com/a.jpg",
+    "a scheme with a long s": "http\u017f://example.com/",
+    "a scheme with a long s and a port": "http\u017f://example.com:80/",
     "a file": "file:///etc/passwd",
     "user information": "http://user:secret@example.com/",
     "an empty user": "http://@example.com/",

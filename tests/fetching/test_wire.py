@@ -11,7 +11,7 @@ import pytest
 from consumer.errors import FetchTimeout, ProtocolError
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.http1 import HEAD_BYTES, AnswerReader
-from consumer.fetching.wire import BoundedSocket
+from consumer.fetching.wire import PIECE_BYTES, PIECES, BoundedSocket
 
 
 def pair() -> tuple[BoundedSocket, socket.socket]:
@@ -50,16 +50,33 @@ def test_a_request_has_one_deadline_and_not_one_for_each_piece_of_it() -> None:
         assert theirs.recv(100) == b"1234567890"
 
 
+def test_an_answer_may_not_come_in_more_pieces_than_honest_ones_have() -> None:
+    ours, theirs = pair()
+    with ours, theirs:
+        ours.bound(Deadline(10.0))
+        ours.allow(2 * PIECE_BYTES)
+        theirs.sendall(bytes(PIECES + 3))
+        for _ in range(PIECES + 2):
+            assert ours.recv(1)
+        with pytest.raises(ProtocolError, match="pieces"):
+            ours.recv(1)
+        ours.allow(PIECE_BYTES)
+        theirs.sendall(b"x")
+        assert ours.recv(1)
+
+
 @pytest.mark.parametrize(
     ("line", "good"),
     [
         (b"a: x" + b" " * 60_000 + b"y", True),
         (b"a:" + b" " * 60_000 + b"\0", False),
-        (b"a: x\r\n" + b" y\r\n" * 12_000 + b"b: z", True),
-        (b"a: x\r\n" * 10_000 + b"b: z", True),
+        (b"a: x\r\n" + b" y\r\n" * 900 + b"b: z", True),
+        (b"a: x\r\n" + b" y\r\n" * 12_000 + b"b: z", False),
+        (b"a: x\r\n" * 900 + b"b: z", True),
+        (b"a: x\r\n" * 10_000 + b"b: z", False),
         (b"a" * 60_000, False),
     ],
-    ids=["spaces", "spaces and a NUL", "folded", "one name again and again", "no colon"],
+    ids=["spaces", "spaces and a NUL", "folded", "very often folded", "a name again", "again and again", "no colon"],
 )
 def test_headers_of_any_form_are_read_or_refused_at_once(line: bytes, good: bool) -> None:
     answer = b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import unicodedata
 import zlib
 from random import Random
 
@@ -11,6 +12,20 @@ TELLING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF,
 
 LETTERS = "aA0.:/@\\%#?[]-_ \t\r\n\0\x1b\x7f\x85\xa0\xadéßİ。．／＠\u2028\u202e\u200b\ud800\U0001f355"
 """Characters that two parsers of URLs, or a terminal, may read differently."""
+
+
+def _twins() -> dict[str, str]:
+    """ASCII characters → others that become them when case is folded or compatibility forms are (NFKC)."""
+    found: dict[str, str] = {}
+    for code in range(0x80, 0x10000):
+        for same in {unicodedata.normalize("NFKC", chr(code)).lower(), chr(code).upper().lower()}:
+            if len(same) == 1 and "!" <= same <= "~":
+                found[same] = found.get(same, "") + chr(code)
+    return found
+
+
+TWINS = _twins()
+"""A long s (U+017F) is an s to whoever compares without case, and was one to a regular expression once."""
 
 
 def damaged(body: bytes, other: bytes, dice: Random) -> bytes:
@@ -67,6 +82,7 @@ def respelt(text: str, other: str, dice: Random) -> str:
                 other[begin : begin + length],
                 f"%{dice.randrange(256):02x}",
                 chr(dice.randrange(0x110000)),
+                dice.choice(TWINS.get(text[at : at + 1].lower(), "?")),
             )
         )
         text = text[:at] + piece + text[at + length :]
