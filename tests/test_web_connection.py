@@ -53,6 +53,11 @@ def connect(server: WebServer) -> closing[socket.socket]:
     return closing(socket.create_connection(("127.0.0.1", server.port), 5))
 
 
+def drain(caller: socket.socket) -> int:
+    """How many bytes come until the server closes."""
+    return len(b"".join(iter(lambda: caller.recv(65536), b"")))
+
+
 def read_to_the_end(caller: socket.socket) -> bytes:
     """What comes until the server closes; a reset is an end too."""
     told = b""
@@ -115,6 +120,22 @@ def test_who_does_not_take_the_answer_is_cut_off() -> None:
         while len(server._server.server_state.connections):
             assert time.monotonic() - began < QUICK.answer_s + QUICK.request_s + LATE_S + 1
             threading.Event().wait(0.02)
+
+
+def test_what_a_caller_does_not_read_is_kept_by_nobody() -> None:
+    """Not by the system either, for which 1.7 MB are little: then the answer would count as taken."""
+    with serving(Bounds(request_s=0.2, answer_s=1.0)) as server, closing(socket.socket()) as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.settimeout(5)
+        caller.connect(("127.0.0.1", server.port))
+        caller.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n")
+        began = time.monotonic()
+        assert caller.recv(1)
+        while len(server._server.server_state.connections):
+            threading.Event().wait(0.02)
+        assert time.monotonic() - began > 0.9
+        with pytest.raises(ConnectionResetError):
+            drain(caller)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["idle", "half a request"])

@@ -5,8 +5,8 @@ line that is none, and gives out an early hint (103) as the answer. Grammar: RFC
 stays, since it changes no meaning: lines may end with LF alone.
 
 Not even a broken answer can make it read on for ever: the socket below has a deadline, heads and trailers
-have `HEAD_BYTES`, and bodies the caller's cap. Nor can one of very many small parts keep the interpreter busy: what
-is smaller than a part of an honest answer counts as one of those.
+have `HEAD_BYTES`, and bodies the caller's cap. Nor can one keep the interpreter busy: lines, chunks and pieces are
+counted too.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ HEAD_BYTES = 64 * 2**10
 Servers keep theirs below 8 to 32 KiB."""
 
 LINE_COUNTS = 64
-"""Bytes of those that a line counts as at least, hence 1024 lines; `http.client` takes 100 headers. A line takes 5 µs of
-the interpreter's lock, whatever is in it."""
+"""Bytes of those that a line counts as at least, hence 1024 lines; `http.client` takes 100 headers. A line takes 5 µs
+of the interpreter's lock, whatever is in it."""
 
 CHUNK_LINE_BYTES = 256
 """Most bytes of the line before a chunk: its size, and extensions that nobody uses."""
 
-CHUNK_COUNTS = 256
-"""Bytes that a chunk counts as at least. Servers send kilobytes; a chunk takes 3 µs of the interpreter's lock, so 20 MiB
-in chunks of one byte would take a minute. So it is a quarter of a second at most."""
+CHUNKS = 4096
+CHUNK_BYTES = 256
+"""A body may have so many chunks, and one more for so many bytes that it may have. Servers send kilobytes at a time; a
+chunk takes 3 µs of the interpreter's lock, so 20 MiB in chunks of one byte would take a minute. So it is 0.3 s."""
 
 PIECE_BYTES = 64 * 2**10
 """Read at a time."""
@@ -125,12 +126,12 @@ class AnswerReader:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _chunks(self, most: int) -> bytes:
-        body, counted = bytearray(), 0
+        body, left = bytearray(), CHUNKS + most // CHUNK_BYTES
         while size := self._chunk_size():
-            counted += max(size, CHUNK_COUNTS)
             if len(body) + size > most:
                 raise _too_large(most)
-            if counted > most:
+            left -= 1
+            if left < 0:
                 _refuse("the answer comes in very many small chunks")
             body += self._exactly(size)
             if self._line(_Budget(2, "a chunk is longer than its size"), 2):

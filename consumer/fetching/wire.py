@@ -17,8 +17,8 @@ from consumer.fetching.deadline import Deadline
 
 PIECES = 4096
 PIECE_BYTES = 512
-"""An answer may come in so many pieces, and in one more for so many bytes that are allowed. A piece takes 10 to 15 µs of
-the interpreter, so 20 MiB in records of TLS of one byte would take minutes. So it is 0.7 s at most."""
+"""An answer may come in so many pieces, and in one more for so many bytes that are allowed. A piece takes 10 to 15 µs
+of the interpreter, so 20 MiB in records of TLS of one byte would take minutes. So it is 0.7 s at most."""
 
 
 class Overrun(Exception):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ and 49 KiB percent-encoded."""
 
 _SLICE_BYTES: Final = 16 * 2**10
 """h11 judges the size of what is incomplete: handed on at once, a head of any size would be complete."""
+
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""Lingering, for 0 s: a reset instead of an end (socket(7))."""
 
 # What strangers send is no news for the log: they would decide how much is written.
 _log = logging.getLogger("uvicorn.error.connection")
@@ -70,7 +75,7 @@ class BoundedConnection(H11Protocol):
                 self._refuse(503, "as many callers as the service takes at once are being answered", "overloaded")
                 return
             longest, _ = self._waiting.popitem(last=False)
-            longest.transport.abort()
+            longest.cut()
         self._await_request()
 
     def data_received(self, data: bytes) -> None:
@@ -98,6 +103,11 @@ class BoundedConnection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
+
+    def cut(self) -> None:
+        """Ends the connection, with what its caller has not taken: else the system keeps that for a minute or more."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - a text of uvicorn's
         """Answers what is no HTTP, or too much of it."""
@@ -148,4 +158,4 @@ class BoundedConnection(H11Protocol):
     def _within(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_later(seconds, self.transport.abort)
+        self._timer = self.loop.call_later(seconds, self.cut)

@@ -20,6 +20,10 @@ WILDCARDS: Final = {"0.0.0.0", "::"}  # noqa: S104 - they are named here, not li
 START_S: Final = 10.0
 """How long uvicorn may take to serve on a socket that is open already; it takes milliseconds."""
 
+SEND_BYTES: Final = 128 * 2**10
+"""What the system keeps of an answer that its caller does not read; it would grow to 4 MiB, and what lies there counts
+as taken here. A caller 100 ms away still gets a megabyte a second."""
+
 CLOSING_S: Final = 1.0
 """What uvicorn needs on top of a stop's budget: its main loop looks up every 100 ms."""
 
@@ -160,6 +164,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         # Accepted sockets inherit it. asyncio sets it only where a socket names its protocol, which these do
         # not, and without it every answer on a kept connection waits 40 ms for the caller's delayed ACK.
         opened[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         port = opened[0].getsockname()[1]
     if opened and (refused is None or refused.errno not in (errno.EADDRINUSE, errno.EACCES)):
         return opened

@@ -54,14 +54,13 @@ def test_an_answer_may_not_come_in_more_pieces_than_honest_ones_have() -> None:
     ours, theirs = pair()
     with ours, theirs:
         ours.bound(Deadline(10.0))
-        ours.allow(2 * PIECE_BYTES)
-        theirs.sendall(bytes(PIECES + 3))
-        for _ in range(PIECES + 2):
+        theirs.sendall(bytes(20_000))
+        ours.allow(20 * PIECE_BYTES)
+        for _ in range(PIECES + 20):
             assert ours.recv(1)
         with pytest.raises(ProtocolError, match="pieces"):
             ours.recv(1)
-        ours.allow(PIECE_BYTES)
-        theirs.sendall(b"x")
+        ours.allow(20 * PIECE_BYTES)
         assert ours.recv(1)
 
 
