@@ -219,6 +219,23 @@ def test_one_colour_that_stands_for_nothing_is_white(kind: str, mode: str, black
     assert middle(decode(encode(image, kind, transparency=black))) == list(WHITE)
 
 
+@pytest.mark.parametrize(
+    ("depth", "colour", "row", "same", "other"),
+    [
+        (2, 0, b"\x55\x55", b"\0\1", b"\0\2"),
+        (4, 0, b"\x55" * 4, b"\0\5", b"\0\6"),
+        (16, 2, b"\xff\x12\0\0\0\0" * 8, b"\xff\x12\0\0\0\0", b"\0\0\xff\x12\0\0"),
+    ],
+    ids=["grey of 2 bits", "grey of 4 bits", "colours of 16 bits"],
+)
+def test_the_one_colour_is_found_in_any_depth(depth: int, colour: int, row: bytes, same: bytes, other: bytes) -> None:
+    rows = (b"\0" + row) * 8
+    assert middle(decode(png(8, 8, depth, colour, rows, (b"tRNS", same)))) == list(WHITE)
+    assert middle(decode(png(8, 8, depth, colour, rows, (b"tRNS", other)))) == middle(
+        decode(png(8, 8, depth, colour, rows))
+    )
+
+
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (0x00FF, 0), (0x8000, 128), (0xFFFF, 255)])
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3)], ids=["grey", "rgb"])
 def test_sixteen_bits_are_scaled_not_clipped(value: int, expected: int, colour: int, channels: int) -> None:
