@@ -40,6 +40,11 @@ def _always(answer: Answer) -> Callable[[int], Answer]:
     return lambda _: answer
 
 
+def _in_chunks(body: bytes, size: int) -> bytes:
+    pieces = (body[start : start + size] for start in range(0, len(body), size))
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
 PICTURE = saved("PNG")()
 _CHUNKED = head("200 OK", "Transfer-Encoding: chunked")
 _PIECE = b"%x\r\n" % len(PICTURE) + PICTURE + b"\r\n"
@@ -133,7 +138,7 @@ ANSWERS: tuple[AnswerCase, ...] = (
     AnswerCase("a picture said to be a page", lambda _: ok(PICTURE, "Content-Type: text/html"), PREDICTED),
     AnswerCase("a picture said to be a program", lambda _: ok(PICTURE, "Content-Type: application/x-msdownload", "Content-Disposition: attachment"), PREDICTED),
     AnswerCase("a picture in chunks", lambda _: (_CHUNKED + _PIECE + b"0\r\n\r\n", "keep"), PREDICTED),
-    AnswerCase("a picture in chunks of a byte", lambda _: (_CHUNKED + b"".join(b"1\r\n%c\r\n" % one for one in PICTURE) + b"0\r\n\r\n", "keep"), PREDICTED),
+    AnswerCase("a picture in chunks of 64 bytes", lambda _: (_CHUNKED + _in_chunks(PICTURE, 64) + b"0\r\n\r\n", "keep"), PREDICTED),
     AnswerCase("a picture with extensions and trailers", lambda _: (_CHUNKED + _PIECE.replace(b"\r", b";a=b\r", 1) + b"0\r\nX: y\r\n\r\n", "keep"), PREDICTED),
     AnswerCase("a picture until the connection closes", lambda _: (head("200 OK") + PICTURE,), PREDICTED),
     AnswerCase("a picture in HTTP/1.0", lambda _: (b"HTTP/1.0 200 OK\r\n\r\n" + PICTURE,), PREDICTED),
