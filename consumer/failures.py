@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer.events import Failure
-from consumer.logs.masking import mask_url, printable
+from consumer.logs.masking import mask_id, mask_url, printable
 from consumer.logs.sparing import Sparing
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class FailedEvent:
             retriable=failure.retriable,
             attempts=failure.attempts,
             url=None if url is None else mask_url(url, SHORT),
-            event_id=None if event_id is None else printable(event_id[:SHORT])[:SHORT],
+            event_id=None if event_id is None else mask_id(event_id, SHORT),
             partition=partition,
             offset=offset,
         )

@@ -17,7 +17,7 @@ from consumer.codec import NOT_FINITE, Encoder, decode_event
 from consumer.errors import EventUnreadable
 from consumer.events import Answer, Failure, ImageUrl, Prediction
 from consumer.failures import SHORT, FailedEvent
-from consumer.logs.masking import mask_url, printable
+from consumer.logs.masking import mask_id, mask_url
 from consumer.predictor import Predictor
 from consumer.records import Outcome, Record
 
@@ -57,7 +57,7 @@ class Worker:
             event = decode_event(record)
         except EventUnreadable:
             return None
-        return printable(event.event_id[:SHORT])[:SHORT], mask_url(event.url, SHORT)
+        return mask_id(event.event_id, SHORT), mask_url(event.url, SHORT)
 
     def _conclude(self, done: _Work, record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
         """Encodes on the thread that has the answer: the stream's own only moves outcomes."""

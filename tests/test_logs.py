@@ -282,6 +282,12 @@ def test_the_secrets_of_the_settings_are_known() -> None:
         ("blob:https://user:s3cret@example.com/", "blob:https://***@example.com/"),
         ("https://example.com/@user/a.jpg", "https://example.com/@user/a.jpg"),
         ("https://[::1]:80/a", "https://[::1]:80/a"),
+        ("https://example.com/a;token=s3cret/b", "https://example.com/a;***/b"),
+        ("https://example.com/a.jpg%3Ftoken=s3cret", "https://example.com/a.jpg%3F***"),
+        (
+            "https://proxy.example/http%3a%2f%2fh%2fa%253Ftoken=s3cret",
+            "https://proxy.example/http%3a%2f%2fh%2fa%253F***",
+        ),
         ("https://[::1/a", "https://***"),
         ("https://example.com/\r\nSet-Cookie: x\x1b", "https://example.com/\\r\\nSet-Cookie: x\\x1b"),
         ("", ""),

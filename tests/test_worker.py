@@ -179,3 +179,8 @@ def test_an_event_is_described_by_its_id_and_masked_url(worker: Worker) -> None:
         "http://***@a/?k=***",
     )
     assert worker.describe(record(b"nonsense")) is None
+
+
+def test_an_id_that_is_a_url_is_told_without_its_private_parts(worker: Worker) -> None:
+    told = worker.describe(record(b'{"url": "http://a/", "event_id": "shop http://u:p@a/?token=s3cret"}'))
+    assert told == ("shop http://***@a/?token=***", "http://a/")

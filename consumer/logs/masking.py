@@ -19,6 +19,7 @@ SHORTEST_SECRET: Final = 4
 _PARTS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?)([/\\]*)([^/\\]*)(.*)", re.DOTALL)
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^\s:@\[\]]*)(:[0-9]*)?")
 _SEGMENT = re.compile(r"[^/\\]+")
+_QUERY_INSIDE = re.compile(r";|%(25)*3[bf]", re.IGNORECASE)
 
 LONGEST_READ: Final = 4096
 """Characters of a URL that are looked at; more are not needed to tell it, and strangers send a million."""
@@ -55,7 +56,7 @@ def mask_url(url: str, limit: int = 200) -> str:
     if (slashes or at) and not _HOST_PORT.fullmatch(host):
         return printable(f"{scheme}{slashes}{MASK}")[:limit]
     user = MASK if at else ""
-    path = _SEGMENT.sub(lambda one: _without_user(one[0]), path)
+    path = _SEGMENT.sub(lambda one: _without_query(_without_user(one[0])), path)
     asked = re.sub(r"[^&;]+", lambda one: _without_value(one[0]), query)
     told = printable(f"{scheme}{slashes}{user}{at}{host}{path}{mark}{asked}{hash_}{MASK if hash_ else ''}")
     return told if len(told) <= limit else told[: limit - 1] + "…"
@@ -70,10 +71,21 @@ def mask_urls(text: str) -> str:
     return _URLS.sub(lambda one: mask_url(one[0]), text)
 
 
+def mask_id(event_id: str, limit: int) -> str:
+    """An event's id in at most ``limit`` characters, all printable; some producers take a URL for it."""
+    return printable(mask_urls(event_id[:LONGEST_READ]))[:limit]
+
+
 def _without_user(segment: str) -> str:
     """Of a URL inside the URL: nothing up to the last ``@`` if a ``:`` stands before it."""
     user, at, host = segment.rpartition("@")
     return f"{MASK}@{host}" if at and ":" in user else segment
+
+
+def _without_query(segment: str) -> str:
+    """Nothing behind a ``;``, where parameters of a path stand, nor behind the encoded ``?`` of a URL inside the URL."""
+    begin = _QUERY_INSIDE.search(segment)
+    return f"{segment[: begin.end()]}{MASK}" if begin else segment
 
 
 def _without_value(parameter: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -15,6 +16,36 @@ from consumer.events import Answer
 
 Submit = Callable[[str], Future[Answer]]
 """Begins to answer for a URL; the future holds a `Prediction` or a `Failure`."""
+
+
+class Places:
+    """So many, for whoever comes, but never all for one host. Thread-safe.
+
+    A host that holds some gets another only while more than those are free (dynamic thresholds: Choudhury and Hahne,
+    1998). So one that never answers takes half of them, two take a third each, and somebody else still finds room.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._free = count
+        self._held: Counter[str] = Counter()
+
+    def take(self, host: str) -> bool:
+        """Whether there was one."""
+        with self._lock:
+            if self._free <= self._held[host]:
+                return False
+            self._free -= 1
+            self._held[host] += 1
+            return True
+
+    def give_back(self, host: str) -> None:
+        """One that was taken."""
+        with self._lock:
+            self._free += 1
+            self._held[host] -= 1
+            if not self._held[host]:
+                del self._held[host]
 
 
 class Waiting:
@@ -29,7 +60,7 @@ class Waiting:
     """
 
     def __init__(self, places: int, deadline_s: float) -> None:
-        self._places = threading.BoundedSemaphore(places)
+        self._places = Places(places)
         self._deadline_s = deadline_s
 
     async def answer(self, submit: Submit, url: str, receive: Receive) -> Answer:
@@ -40,14 +71,15 @@ class Waiting:
             FetchTimeout: the deadline passed, or the caller left, who will not read it. The work is
                 cancelled as far as it has not begun.
         """
-        if not self._places.acquire(blocking=False):
-            raise Overloaded("as many images as the service takes at once are being worked on")
+        host = place_of(url)
+        if not self._places.take(host):
+            raise Overloaded("as many images as the service takes at once, of this host or of all, are being worked on")
         try:
             future = submit(url)
         except BaseException:
-            self._places.release()
+            self._places.give_back(host)
             raise
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._places.give_back(host))
 
         answered = asyncio.wrap_future(future)
         left = asyncio.ensure_future(_left(receive))
