@@ -201,11 +201,32 @@ def test_a_place_is_taken_until_the_work_is_over_not_until_the_caller_has_left(a
         work[-1].set_running_or_notify_cancel()  # so it cannot be cancelled
         return work[-1]
 
-    app = app_with(running, deadline_s=0.02, max_concurrency=2)
+    app = app_with(running, deadline_s=0.02, max_concurrency=4)
     statuses = [ask(app, PREDICT).status_code for _ in range(3)]
     assert statuses == [504, 504, 503]
     work[0].set_result(PREDICTION)
     assert ask(app, PREDICT).status_code == 504
+
+
+def test_a_host_that_never_answers_leaves_places_to_others(app_with: Callable[..., Any]) -> None:
+    work: list[Future[Answer]] = []
+
+    def running(_: str) -> Future[Answer]:
+        work.append(Future())
+        work[-1].set_running_or_notify_cancel()
+        return work[-1]
+
+    def statuses(app: Any, domain: str, count: int) -> list[int]:
+        return [ask(app, f"/predict/?url=http://{n}.{domain}/").status_code for n in range(count)]
+
+    app = app_with(running, deadline_s=0.01, max_concurrency=6)
+    assert statuses(app, "mute.example", 5) == [504, 504, 504, 503, 503]
+    assert statuses(app, "other.example", 3) == [504, 504, 503]
+    assert statuses(app, "third.example", 2) == [504, 503]
+    assert statuses(app, "fourth.example", 1) == [503]
+    for one in work[:3]:
+        one.set_result(PREDICTION)
+    assert statuses(app, "fourth.example", 1) == [504]
 
 
 def test_a_place_is_given_back_when_the_work_cannot_begin(app_with: Callable[..., Any]) -> None:

@@ -83,7 +83,7 @@ def _without_user(segment: str) -> str:
 
 
 def _without_query(segment: str) -> str:
-    """Nothing behind a ``;``, where parameters of a path stand, nor behind the encoded ``?`` of a URL inside the URL."""
+    """Nothing behind a ``;``, where a path's parameters stand, nor behind the encoded ``?`` of a URL inside the URL."""
     begin = _QUERY_INSIDE.search(segment)
     return f"{segment[: begin.end()]}{MASK}" if begin else segment
 

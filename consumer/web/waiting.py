@@ -11,17 +11,19 @@ from typing import Any
 
 from starlette.types import Receive
 
-from consumer.errors import FetchTimeout, Overloaded
+from consumer.errors import FetchTimeout, Overloaded, UrlInvalid
 from consumer.events import Answer
+from consumer.fetching.kin import kin_of
+from consumer.fetching.urls import parse
 
 Submit = Callable[[str], Future[Answer]]
 """Begins to answer for a URL; the future holds a `Prediction` or a `Failure`."""
 
 
 class Places:
-    """So many, for whoever comes, but never all for one host. Thread-safe.
+    """So many, for whoever comes, but never all for the hosts of one domain. Thread-safe.
 
-    A host that holds some gets another only while more than those are free (dynamic thresholds: Choudhury and Hahne,
+    A domain that holds some gets another only while more than those are free (dynamic thresholds: Choudhury and Hahne,
     1998). So one that never answers takes half of them, two take a third each, and somebody else still finds room.
     """
 
@@ -30,22 +32,22 @@ class Places:
         self._free = count
         self._held: Counter[str] = Counter()
 
-    def take(self, host: str) -> bool:
+    def take(self, domain: str) -> bool:
         """Whether there was one."""
         with self._lock:
-            if self._free <= self._held[host]:
+            if self._free <= self._held[domain]:
                 return False
             self._free -= 1
-            self._held[host] += 1
+            self._held[domain] += 1
             return True
 
-    def give_back(self, host: str) -> None:
+    def give_back(self, domain: str) -> None:
         """One that was taken."""
         with self._lock:
             self._free += 1
-            self._held[host] -= 1
-            if not self._held[host]:
-                del self._held[host]
+            self._held[domain] -= 1
+            if not self._held[domain]:
+                del self._held[domain]
 
 
 class Waiting:
@@ -71,15 +73,15 @@ class Waiting:
             FetchTimeout: the deadline passed, or the caller left, who will not read it. The work is
                 cancelled as far as it has not begun.
         """
-        host = place_of(url)
-        if not self._places.take(host):
+        domain = _domain(url)
+        if not self._places.take(domain):
             raise Overloaded("as many images as the service takes at once, of this host or of all, are being worked on")
         try:
             future = submit(url)
         except BaseException:
-            self._places.give_back(host)
+            self._places.give_back(domain)
             raise
-        future.add_done_callback(lambda _: self._places.give_back(host))
+        future.add_done_callback(lambda _: self._places.give_back(domain))
 
         answered = asyncio.wrap_future(future)
         left = asyncio.ensure_future(_left(receive))
@@ -94,6 +96,14 @@ class Waiting:
         finally:
             left.cancel()
             answered.cancel()  # and with it the work
+
+
+def _domain(url: str) -> str:
+    """Whose image it is; empty where nobody will be asked."""
+    try:
+        return kin_of(parse(url).host)
+    except UrlInvalid:
+        return ""
 
 
 async def _left(receive: Receive) -> None:
