@@ -117,7 +117,7 @@ def _tell_places(console: Console, service: Service, images: ImageServer, broker
         f"broker  {broker}   (embedded; topics {settings.input_topic}, {settings.output_topic}, "
         f"{settings.dead_letter_topic})",
         f"images  {images.url}/   (drawn garments, a sheet of them)",
-        f"HTTP    {service.url}/docs   (also /predict/?url=…, /livez, /readyz, /metrics)",
+        f"HTTP    {service.url}/docs   (also /status, /predict/?url=…, /livez, /readyz, /metrics)",
         sep="\n",
         soft_wrap=True,
     )
@@ -130,6 +130,7 @@ def _tell_commands(console: Console, service: Service, images: ImageServer, brok
         f"  KAFKA_BOOTSTRAP_SERVERS={broker} image-tools publish {images.url}/garment/123456.jpg {images.url}/none.jpg",
         f"  curl '{service.url}/predict/?url={images.url}/garment/123456.jpg'",
         f"  curl {service.url}/metrics",
+        f"and in a browser: {service.url}/status, {service.url}/docs",
         sep="\n",
         soft_wrap=True,
     )

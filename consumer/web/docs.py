@@ -61,6 +61,7 @@ START: Final = """SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   tryItOutEnabled: true,
+  defaultModelsExpandDepth: 0,
   validatorUrl: null,
 });
 """

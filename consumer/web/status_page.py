@@ -247,8 +247,8 @@ def _choice(choice: ModelChoice, at: int) -> str:
     marks = {"chosen": "mark ok", "refused": "mark warn"}
     rows = [
         (
-            escape(one.backend),
-            escape(one.precision),
+            f'<span class="t">{escape(one.backend)}</span>',
+            f'<span class="t">{escape(one.precision)}</span>',
             "–" if one.images_per_s is None else told_speed(one.images_per_s),
             "–" if one.labels is None else f"{one.labels_equal} of {one.labels}",
             "–" if one.largest_difference is None else f"{one.largest_difference:.4f}",
