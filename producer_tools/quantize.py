@@ -75,6 +75,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """
     refuse_without_nncf()
     config = ModelConfig.read(options.model)
+    int8_copy.refuse_unwritable(config)
     files = files_in(options.images, options.seed)
     console = stderr()
     complaints = Complaints(console)

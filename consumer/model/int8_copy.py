@@ -96,6 +96,13 @@ class Int8Copy:
         return Converted.read(self.folder / MODEL, self.outputs)
 
 
+def refuse_unwritable(config: ModelConfig) -> None:
+    """Raises `ModelError` where a copy could not be written: better known before the minutes that it takes."""
+    parent = folder_of(config).parent
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ModelError(f"{parent} cannot be written, where the int8 copy goes: name a copy of it that can be")
+
+
 def write(config: ModelConfig, converted: Converted, probes: Pixels, report: Mapping[str, Any]) -> Path:
     """Puts a copy in its place, whole or not at all; one that stands there is replaced.
 

@@ -204,6 +204,17 @@ def test_a_folder_that_cannot_be_written_is_told(quantised: tuple[Path, str], tm
         int8_copy.write(gone, copy.converted(), copy.probes, {})
 
 
+def test_a_directory_that_cannot_be_written_is_refused_before_any_work(
+    model: Path, pictures: Path, called: Called, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, _: path != model)  # as root, rights keep nobody out
+    assert called(model, pictures) == (
+        3,
+        "",
+        f"image-tools: {model} cannot be written, where the int8 copy goes: name a copy of it that can be\n",
+    )
+
+
 def test_ctrl_c_ends_it_with_one_line_and_writes_nothing(
     model: Path, pictures: Path, called: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
