@@ -138,13 +138,16 @@ class _Work:
             ModelError: there are too few.
         """
         most = min(len(files), CALIBRATED + HELD_OUT)
-        bar = self._progress.track(files, total=most, description="reading pictures")
+        task = self._progress.add_task("reading pictures", total=most)
+        bar = self._progress.track(files, total=most, task_id=task)
         found = read_pictures(iter(bar), self._config.input_size, self._settings, most, self._complaints.add)
+        read = len(found.images)
+        self._progress.update(task, total=read, completed=read)  # the last file ends the loop before it counts
         self._complaints.close()
-        if len(found.images) < LEAST_PICTURES:
+        if read < LEAST_PICTURES:
             twice = f", {found.twice} held the bytes of another" if found.twice else ""
             raise ModelError(
-                f"{len(found.images)} pictures are too few, at least {LEAST_PICTURES} are needed and a few hundred are "
+                f"{read} pictures are too few, at least {LEAST_PICTURES} are needed and a few hundred are "
                 f"better ({found.skipped} files could not be read{twice})"
             )
         return found
@@ -185,7 +188,8 @@ class _Work:
 
 
 def _show(console: Console, made: _Made) -> None:
-    table = Table("task", "labels equal", "largest difference", "mean difference", "widest lead turned", box=None)
+    heads = ("task", "labels equal", "largest difference", "mean difference", "widest turned")  # in 80 columns
+    table = Table(*heads, box=None, pad_edge=False)
     for task, one in made.agreement.items():
         style = "red" if one.troubles() else ""
         table.add_row(
