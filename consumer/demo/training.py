@@ -40,6 +40,9 @@ MEASURED_FROM = MAX_SEED - 10**6
 LEAST_ACCURACY = 0.95
 """What each task must reach before the weights are written."""
 
+INTERRUPTED = 130
+"""As a shell says of a program that Ctrl-C ended."""
+
 BATCH = 64
 LEARNING_RATE = 2e-3
 _SEEDS_APART = 10**6  # training seeds between one --seed and the next; also the most drawings of one training
@@ -201,7 +204,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--epochs is {options.epochs}: it must be at least 1")
 
     console = Console(highlight=False)
-    model, accuracy = train(options.seed, options.train, options.epochs, console)
+    try:
+        model, accuracy = train(options.seed, options.train, options.epochs, console)
+    except KeyboardInterrupt:
+        console.print("interrupted: nothing written")
+        return INTERRUPTED
     console.print(f"on {MEASURED} held-out drawings:")
     for task, share in accuracy.items():
         console.print(f"  {task:10} {share:.1%}", style="green" if share >= LEAST_ACCURACY else "red")

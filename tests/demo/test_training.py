@@ -29,6 +29,18 @@ def test_options_out_of_range_are_told_at_once(
     assert not (tmp_path / "model").exists()
 
 
+def test_ctrl_c_ends_it_with_one_line_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("consumer.demo.training.train", interrupted)
+    assert main(["--out", str(tmp_path / "model")]) == 130
+    assert capsys.readouterr().out == "interrupted: nothing written\n"
+    assert not (tmp_path / "model").exists()
+
+
 def test_pixels_are_what_the_model_takes() -> None:
     pixels = pixels_of(MAX_SEED)
     width, height = INPUT_SIZE

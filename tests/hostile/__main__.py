@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
+from ops import tool
 from tests.hostile.images import CASES
 from tests.hostile.measuring import bench
 from tests.hostile.running import ask, asking, replaced, servers
@@ -58,4 +58,4 @@ def _wrong(found: Sequence[tuple[str, str, str]]) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

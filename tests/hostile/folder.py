@@ -6,10 +6,10 @@ Made for Pillow's own ``Tests/images``. Exits with 1 if a file took longer than 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
+from ops import tool
 from tests.hostile.measuring import bench
 
 MOST_S = 2.0
@@ -42,4 +42,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

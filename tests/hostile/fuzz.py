@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from consumer.events import ImageUrl
 from consumer.fetching.urls import parse
 from consumer.logs import mask_url
 from consumer.records import Record
+from ops import tool
 from tests.hostile import events, images, urls
 from tests.hostile.measuring import PREDICTED, SIZE, children, memory
 from tests.hostile.mutations import damaged, mended, respelt
@@ -208,4 +208,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)

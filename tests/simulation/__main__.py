@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 
+from ops import tool
 from tests.simulation.campaign import Choice, Tally, replay, run
 from tests.simulation.profiles import PROFILES
 
@@ -84,4 +85,4 @@ def _summary(tally: Tally) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tool.run(main)
