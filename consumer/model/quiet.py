@@ -4,8 +4,10 @@ Before its logging is set up, its C++ side writes to descriptor 2 whatever TF_CP
 oneDNN is on, that there is no GPU. Those lines are dropped; anything else that is written meanwhile is
 passed on.
 
-Keras looks whether scikit-learn is there, for wrappers that make a Keras model one of its estimators. Where it is, as
-beside NNCF, that costs every start 0.6 s and 57 MiB; so it is told that it is not.
+Keras and TensorFlow look for packages that they can do without: scikit-learn for wrappers that make a Keras model one
+of its estimators, matplotlib for galleries of pictures, SciPy for sparse inputs of Keras 1. Where they are, as beside
+NNCF, in the environment of the benchmarks and in most of those that a model is made in, that costs every start a fifth
+of the import's time and tens of megabytes; so they are told that those are not there.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def import_tensorflow() -> ModuleType:
     with tempfile.TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         try:
-            with _absent("sklearn"):
+            with _absent("sklearn", "matplotlib", "scipy"):
                 import keras  # noqa: F401, PLC0415 - imports TensorFlow once more, in a library of its own
                 import tensorflow as tf  # noqa: PLC0415 - seconds
         finally:
@@ -51,15 +53,15 @@ def import_tensorflow() -> ModuleType:
 
 
 @contextlib.contextmanager
-def _absent(name: str) -> Iterator[None]:
-    """Within it a module that has not been imported yet cannot be."""
-    hidden = name not in sys.modules
-    if hidden:
+def _absent(*names: str) -> Iterator[None]:
+    """Within it modules that have not been imported yet cannot be."""
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment] # Python's own mark of what is not to be found
     try:
         yield
     finally:
-        if hidden:
+        for name in hidden:
             del sys.modules[name]
 
 

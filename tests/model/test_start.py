@@ -14,8 +14,9 @@ import consumer.model
 assert "tensorflow" not in sys.modules, "importing the room is light"
 from consumer.settings import Settings
 model = consumer.model.load_model(Settings(model_path=Path(sys.argv[1])))
-assert "sklearn" not in sys.modules, "Keras looks for it, and nobody needs it"
-import sklearn  # can be had afterwards: NNCF wants it
+for name in ("sklearn", "matplotlib", "scipy"):
+    assert name not in sys.modules, "Keras and TensorFlow look for it, and nobody needs it"
+import sklearn, scipy  # can be had afterwards: NNCF wants them
 print(sys.modules.get("openvino_telemetry", "not even tried"), list(model.config.tasks))
 """
 
