@@ -181,6 +181,21 @@ def test_the_largest_batch_that_is_cheap_and_takes_no_longer_than_a_tenth_of_a_s
     assert choose(fake, model_backend="openvino", batch_max_size=5).max_batch == 5
 
 
+@pytest.mark.parametrize(
+    ("takes", "call_takes", "sizes"),
+    [
+        (0.001, 0.000, [1, 2, 4, 8, 16]),
+        (0.400, 0.000, [1, 2]),  # two images take longer than would be waited for, and save nothing
+        (0.400, 0.400, [1, 2, 4, 8, 16]),  # each saves something, however long it takes
+    ],
+)
+def test_batches_that_would_not_be_taken_are_not_measured_either(
+    choose: Choose, takes: float, call_takes: float, sizes: list[int]
+) -> None:
+    choice = choose(Fake("openvino", "float32", takes, call_takes=call_takes), model_backend="openvino")
+    assert list(choice.batches) == sizes
+
+
 def test_probe_images_are_the_same_in_every_process_and_unlike_each_other() -> None:
     images = probe_images(SIZE)
     assert (images.shape, str(images.dtype)) == ((8, 32, 24, 3), "uint8")
