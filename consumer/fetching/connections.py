@@ -18,6 +18,10 @@ MOST_IDLE = 128
 MOST_IDLE_S = 15.0
 """Seconds that an idle connection is kept. Servers close theirs after 5 (Apache) to 75 (nginx)."""
 
+MOST_AGE_S = 60.0
+"""Seconds after which a connection takes no further request: names move to other addresses, and a host that is asked
+all the time would else hide for as long that no name can be resolved any more. One handshake a minute costs nothing."""
+
 
 class Connections:
     """Lends connections, each to one exchange at a time. How many of a host is for `Lines` to say."""
@@ -62,6 +66,7 @@ class Connections:
         connection = None if fresh else self._take_idle(target.origin)
         if connection is None:
             connection = self._make(target)
+            connection.made_at = self._clock()
         with self._lock:
             if not self._closed:
                 self._busy.add(connection)
@@ -85,7 +90,7 @@ class Connections:
         gone = []
         with self._lock:
             self._busy.discard(connection)
-            if connection.reusable and not self._closed:
+            if connection.reusable and now - connection.made_at < MOST_AGE_S and not self._closed:
                 self._idle[connection] = now
             else:
                 gone.append(connection)

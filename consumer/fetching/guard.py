@@ -117,6 +117,8 @@ class Connection:
         """Requests that were answered on it."""
         self.reusable = False
         """Whether it may take another request now: the last answer was read to its end."""
+        self.made_at = 0.0
+        """In monotonic seconds, for whoever keeps it."""
         self.machine: str | None = None
         """Who it leads to; null if it is not connected."""
 

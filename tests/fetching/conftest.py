@@ -34,7 +34,13 @@ def make_fetcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeFetcher]:
     monkeypatch.setattr(Retries.__init__, "__defaults__", (lambda _low, high: high / 20,))
 
     def make(
-        *, resolve: Any = None, tls: Any = None, own: Any = None, on_shared: Any = None, **settings: Any
+        *,
+        resolve: Any = None,
+        tls: Any = None,
+        own: Any = None,
+        on_shared: Any = None,
+        clock: Any = None,
+        **settings: Any,
     ) -> Fetcher:
         ours: dict[str, Any] = {
             "fetch_allow_nets": LOOPBACK,
@@ -43,7 +49,7 @@ def make_fetcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeFetcher]:
             "fetch_shared": False,
         }
         ours |= settings
-        given = {"resolve": resolve, "tls": tls, "own": own, "on_shared": on_shared}
+        given = {"resolve": resolve, "tls": tls, "own": own, "on_shared": on_shared, "clock": clock}
         more = {name: value for name, value in given.items() if value is not None}
         made.append(Fetcher(Settings(**ours), **more))
         return made[-1]

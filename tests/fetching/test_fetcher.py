@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from consumer.errors import FetchError, HttpStatus, UrlBlocked
 from consumer.fetching import Fetcher
+from consumer.fetching.connections import MOST_AGE_S, MOST_IDLE_S
 from tests.fetching.conftest import MakeFetcher
 from tests.fetching.server import IMAGE, Answer, HostileServer, Repeat, head, ok, redirect
 
@@ -293,6 +295,17 @@ def test_a_connection_is_used_again(server: HostileServer, make_fetcher: MakeFet
     for _ in range(5):
         fetcher.fetch(url)
     assert server.connections == 1
+
+
+def test_a_connection_is_made_anew_once_a_minute_however_much_it_is_used(
+    server: HostileServer, make_fetcher: MakeFetcher
+) -> None:
+    passed_s = [0.0]
+    url, fetcher = server.serve("/", ok()), make_fetcher(clock=lambda: time.monotonic() + passed_s[0])
+    for _ in range(30):
+        fetcher.fetch(url)
+        passed_s[0] += MOST_IDLE_S / 3
+    assert server.connections == math.ceil(29 / (1 + MOST_AGE_S / (MOST_IDLE_S / 3)))
 
 
 def test_a_connection_that_the_server_closed_costs_no_attempt(server: HostileServer, make_fetcher: MakeFetcher) -> None:
