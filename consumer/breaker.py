@@ -4,48 +4,44 @@ Without it, an hour without a network turns a topic into dead letters: each even
 has nothing to do with it. It is told what every finished event says about the world that all of them
 share (`Evidence`), and opens when hardly anything gets through::
 
-    closed ── hardly anything gets through ──► open ── after a pause ──► probing
-       ▲                                        ▲                        │    │
-       │                                        └──── the probe failed ──┘    │
-       └──────────────────────── the probe got through ───────────────────────┘
+              ┌─── something was reached ────┐
+              ▼                              │
+    ┌────► closed ─── many failed ───► suspecting ─── nobody is reached ───► open ── after a pause ──► probing
+    │         └────────────── nearly all who were reached fail ───────────────▲ └──── the probe failed ──┘ │
+    └───────────────────────────────────── the probe got through ──────────────────────────────────────────┘
 
 Whoever asks it holds the intake back while it is open, keeps what failed for later, and sends single
 events as probes. A pure state machine: no thread, no clock, time is passed in as monotonic seconds.
 
-How it judges. One host that is down is that host's trouble, and every event of it fails; so not events are
-counted but *places*: the hosts that events name. The network seems to be gone when `RUN` events failed and
-nearly all of the places that were heard of lately (`SHARE`) are among those that fail, or when a very long
-run of events failed and not one got through. The model is one place of its own, and so is the machine that starts
-the processes which decode. Whether the resolver is down needs no rule of its own: then each host fails, though
-one that keeps its connection open goes on.
+How it judges. One host that is down is that host's trouble, and every event of it fails; so not events are counted but
+*places*: the hosts that events name. And whoever may publish can name dead hosts by the thousand; so certain is only
+what those say who were reached before (`consumer.places`). The network is gone when `RUN` events failed and nearly all
+of the places that were reached lately (`SHARE`) are among those that fail. If none was reached lately, `RUN` failures
+in a row suffice.
 
-What an event fails of by itself never opens it. An answer of any kind from a host (404, a page instead of
-an image) shows that resolver and network work, and so does a resolver that says that there is no such host.
-An event that asked nobody (a bad or forbidden URL) says nothing at all.
+Where so many fail in a row, and nearly all that were heard of, but hardly one of those that were reached lately, nobody
+knows: they may not have been asked since, or be about to answer. Then it *suspects*, and asks: intake goes on, so that
+whoever comes is asked, and nothing that fails is believed. As soon as anybody is reached, it was not the network, or it
+is back; what failed meanwhile is worked on once more. If nobody is, then after three deadlines none was reached lately
+any more, and it opens. So dead names pause nothing among hosts that are reached twice a minute; and an outage costs a
+topic of very many hosts nothing either, since all that happens before it opens is that its events are tried once.
+
+The model is one place of its own, and so is the machine that starts the processes which decode. Whether the resolver
+is down needs no rule of its own: then each host fails, though one that keeps its connections open goes on until these
+have their age (`consumer.fetching.connections`). What an event fails of by itself never opens it, see
+`consumer.evidence`.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from consumer.errors import (
-    ConnectFailed,
-    DnsFailed,
-    EventUnreadable,
-    FetchTimeout,
-    ImageError,
-    ModelFailed,
-    Overloaded,
-    Stage,
-    UrlBlocked,
-    UrlInvalid,
-)
+from consumer.errors import FetchTimeout
+from consumer.evidence import Evidence
+from consumer.places import REMEMBERED_S, Places
 
 Cause = Literal["network", "decoder", "model"]
 
@@ -54,32 +50,25 @@ RUN: Final = 20
 its line fail at once. More would only be more dead letters in a topic that is too slow for `DOUBT_S`."""
 
 SHARE: Final = 0.8
-"""Of the places heard of lately, how many must fail. Not all of them: where the resolver is down, a busy
+"""Of the places that were reached lately, how many must fail. Not all of them: where the resolver is down, a busy
 host goes on over its open connections. One of two, or three of four, is not the network."""
 
 LONG_RUN: Final = 100
 SILENCE_S: Final = 1.5
-"""So many failures in a row, and not one success for so long, make a suspicion although other places worked
-a while ago. Not a run alone: thousands of events may stand in the line of one host, and fail at once."""
+"""So many failures in a row, and not one success for so long, make a suspicion whoever fails. Not a run alone:
+thousands of events may stand in the line of one host, and fail at once."""
 
 DOUBT_S: Final = 2.0
 """How long to wait before a failure that may be ours is believed. A host that refuses is given up after three
 attempts, 0.7 s; so within this time it shows whether the others fail too."""
 
-PLACES: Final = 32
-"""Places that are remembered, those heard of last. In a topic of very many hosts, each new failure is of a
-host of its own and pushes a healthy one out, so that 26 failures suffice there."""
-
 GOOD_FOR_DEADLINES: Final = 3
-"""How long it is remembered that a place worked, in fetch deadlines: healthy hosts must not be forgotten while
-every thread waits for a dead one."""
-
-BAD_FOR_S: Final = 600.0
-"""How long a place's failures are remembered unless it works again: in a slow topic 20 failures take minutes."""
+"""How long it is remembered that a place was reached, in fetch deadlines: healthy hosts must not be forgotten while
+every thread waits for a dead one, and one that nobody asks for half a minute is no sign that the network is gone."""
 
 MOST_PATIENCE: Final = 32
 """It opened, a probe got through, and the hosts that failed still do: then it was theirs. Each time, it takes twice
-as many failures to open it again, up to so many times as many, until one of them works again or `BAD_FOR_S` is over.
+as many failures to open it again, up to so many times as many, until one of them works again or `REMEMBERED_S` is over.
 Otherwise the outage of a network of image servers with twenty names would open and close it for hours."""
 
 FIRST_PAUSE_S: Final = 1.0
@@ -98,84 +87,6 @@ HOPELESS_PROBES: Final = 10
 """Failed probes in a row, about three minutes, after which a model, or a machine on which no decoder starts, is not
 waited for any longer. Both worked when the process started; only a new start loads the model again."""
 
-NETWORK_FAILED: Final = frozenset({ConnectFailed.code, FetchTimeout.code})
-_HOST: Final = re.compile(r"[^:/?#]*:[/\\]*(?:[^/?#\\]*@)?(\[[^/?#\]]*\]|[^/?#:\\]*)")
-SAYS_NOTHING: Final = frozenset({EventUnreadable.code, UrlInvalid.code, UrlBlocked.code, Overloaded.code})
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one event says about what all events share; null where it did not ask.
-
-    ``code`` is that of its failure, null if there is none. ``place`` is the host that its URL names.
-    """
-
-    code: str | None
-    place: str = ""
-    network: bool | None = None
-    decoder: bool | None = None
-    model: bool | None = None
-
-    @property
-    def ours(self) -> bool:
-        """Whether it failed of what may be our trouble."""
-        return self.network is False or self.decoder is False or self.model is False
-
-
-def evidence(
-    url: str,
-    code: str | None,
-    *,
-    retriable: bool = False,
-    stage: Stage = "predict",
-    foreseen: bool = True,
-    recalled: bool = False,
-) -> Evidence:
-    """What an event with this URL says that ended with this code, null for a prediction.
-
-    A ``recalled`` prediction says nothing of decoder and model, which were not asked.
-
-    What nobody foresaw speaks against nobody, not even if it has the code of the model's failures: a stranger
-    who finds such a mistake must not stop the service by sending it twenty times.
-    """
-    if code == Overloaded.code and stage == ImageError.stage:  # no process for decoding can be started
-        return Evidence(code, _host(url), network=True, decoder=False)
-    if code in SAYS_NOTHING:
-        return Evidence(code)
-    place = _host(url)
-    if code is None:
-        return _all_well(place, not recalled)
-    if not foreseen:
-        return Evidence(code, place, network=True)
-    if code == ModelFailed.code:
-        return Evidence(code, place, network=True, decoder=True, model=False)
-    if stage == ImageError.stage:  # whatever the code is, the network brought it; one that took too long says no more
-        return Evidence(code, place, network=True, decoder=True if code != FetchTimeout.code else None)
-    failed = code in NETWORK_FAILED or (code == DnsFailed.code and retriable)
-    return Evidence(code, place, network=not failed)
-
-
-@lru_cache(maxsize=1024)
-def _all_well(place: str, asked: bool) -> Evidence:
-    """The usual ones, not made anew for each event."""
-    return Evidence(None, place, network=True, decoder=True if asked else None, model=True if asked else None)
-
-
-def _host(url: str) -> str:
-    """Whose trouble it may be: need not be exact, must be cheap, takes any text.
-
-    Without its port: five dead ports of one machine are one machine's trouble, and one that answers shows that the
-    way there is open.
-    """
-    found = _HOST.match(url)
-    return found[1].lower() if found else ""
-
-
-class _Place(NamedTuple):  # made for each event: quicker than a frozen dataclass
-    failures: int  # since it worked
-    code: str | None  # of the last one
-    at: float  # when it was heard of last
-
 
 class Breaker:
     """See the module's text. Not thread-safe: it belongs to the stream's thread.
@@ -185,15 +96,16 @@ class Breaker:
     """
 
     def __init__(self, deadline_s: float = 10.0) -> None:
-        self._good_for_s = GOOD_FOR_DEADLINES * deadline_s
-        self._places: dict[str, _Place] = {}
+        self._places = Places(GOOD_FOR_DEADLINES * deadline_s)
         self._network_run = 0
+        self._network_failed_at = -math.inf
         self._decoder_run = 0
         self._model_run = 0
-        self._worked_at = -math.inf  # when anything was reached last
         self._patience = 1
         self._failing: set[str] = set()  # the places that failed when it opened last, and since
         self._dead: str | None = None  # a place that was given up
+        self.reached_at = -math.inf
+        """When anything was reached last."""
         self.cause: Cause | None = None
         """Why it is open; null while it is closed."""
         self.opened_at = 0.0
@@ -247,14 +159,37 @@ class Breaker:
         self._probe = None
         return self._probed(self.cause, event, told, now)
 
+    def suspects(self, now: float) -> bool:
+        """Whether it is closed, and so many failed since anything was reached that it may be the network."""
+        if self.cause is not None or self._network_run < RUN * self._patience:
+            return False
+        if self._network_run >= LONG_RUN * self._patience and now - self.reached_at >= SILENCE_S:
+            return True
+        heard = self._places.heard(now)
+        return heard.against >= SHARE * heard.all
+
+    def look(self, now: float) -> bool:
+        """Whether it opens, since what it suspects became certain by the time that passed."""
+        if not self.suspects(now):
+            return False
+        self.cause = self._judge(now)
+        if self.cause is not None:
+            self._open(self.cause, now)
+        return self.cause is not None
+
     def doubtful(self, told: Evidence, now: float) -> bool:
-        """Whether a failure that counts is to be believed after `DOUBT_S` only.
+        """Whether a failure that counts is to be believed after `DOUBT_S` only, and not while it `suspects`.
 
         One that took the whole deadline is not, if others were reached meanwhile: it has held its
         partition for as long as any event may.
         """
-        waited = told.code == FetchTimeout.code and now - self._worked_at < DOUBT_S
+        waited = told.code == FetchTimeout.code and now - self.reached_at < DOUBT_S
         return told.ours and self.cause is None and not waited
+
+    def worth_asking(self, place: str) -> bool:
+        """Whether an event of this place tells more than others, now that it is open: it was reached before, and has
+        not failed since."""
+        return self.cause == "network" and self._places.was_reached(place)
 
     def probe(self, event: Hashable) -> None:
         """This event is being worked on to find out."""
@@ -290,6 +225,7 @@ class Breaker:
             self.cause, self.reason = "network", f"a probe failed: {told.code}"
         if told.network is False:
             self._failing.add(told.place)
+            self._places.failed(told.place, told.code, now)
             if len(self._failing) == 1 and now - self.opened_at > GIVE_UP_S:
                 self._dead = told.place
                 self._close()
@@ -307,45 +243,39 @@ class Breaker:
             self._decoder_run = 0 if told.decoder else self._decoder_run + 1
         if told.model is not None:
             self._model_run = 0 if told.model else self._model_run + 1
-        if told.network is not None:
-            known = self._places.pop(told.place, None)  # and to the end: the order is of hearing
-            failures = 0 if told.network else 1 + (known.failures if known else 0)
-            self._places[told.place] = _Place(failures, told.code, now)
-            if len(self._places) > PLACES:
-                del self._places[next(iter(self._places))]
-            self._network_run = 0 if told.network else self._network_run + 1
-            if told.network:
-                self._worked_at = now
-                if told.place in self._failing:
-                    self._patience, self._failing = 1, set()
+        if told.network:
+            self._places.reached(told.place, now)
+            self._network_run, self.reached_at = 0, now
+            if told.place in self._failing:
+                self._patience, self._failing = 1, set()
+        elif told.network is False:
+            self._places.failed(told.place, told.code, now)
+            recent = now - self._network_failed_at <= REMEMBERED_S
+            self._network_run, self._network_failed_at = 1 + (self._network_run if recent else 0), now
 
     def _judge(self, now: float) -> Cause | None:
         if self._model_run >= RUN:
             return "model"
         if self._decoder_run >= RUN:
             return "decoder"
-        for name, place in list(self._places.items()):
-            if now - place.at > (BAD_FOR_S if place.failures else self._good_for_s):
-                del self._places[name]
-        if now - self.opened_at > BAD_FOR_S:
+        if now - self.opened_at > REMEMBERED_S:
             self._patience = 1
-        bad = [place.failures for place in self._places.values() if place.failures]
-        nearly_all = sum(bad) >= RUN * self._patience and len(bad) >= SHARE * len(self._places)
-        silent = self._network_run >= LONG_RUN * self._patience and now - self._worked_at >= SILENCE_S
-        return "network" if nearly_all or silent else None
+        known = self._places.known(now)
+        many = max(known.failures, self._network_run) >= RUN * self._patience
+        return "network" if many and known.against >= SHARE * known.all else None
 
     def _open(self, cause: Cause, now: float) -> None:
         self.opened_at, self.probe_at = now, now + FIRST_PAUSE_S
-        self._failing = {name for name, place in self._places.items() if place.failures}
+        failing = self._places.failing(now)
+        self._failing = set(failing)
         if cause == "model":
             self.reason = f"the model failed for {self._model_run} events in a row"
             return
         if cause == "decoder":
             self.reason = f"no process for decoding could be started for {self._decoder_run} events in a row"
             return
-        bad = Counter(str(place.code) for place in self._places.values() if place.failures)
-        codes = ", ".join(f"{count} {code}" for code, count in bad.most_common())
-        self.reason = f"nothing comes from {bad.total()} of {len(self._places)} hosts: {codes}"
+        codes = ", ".join(f"{count} {code}" for code, count in Counter(failing.values()).most_common())
+        self.reason = f"nothing comes from {len(failing)} of {len(failing) + self._places.well(now)} hosts: {codes}"
 
     def _close(self) -> None:
         if self.cause == "network":
@@ -353,5 +283,5 @@ class Breaker:
         self.cause, self.failed_probes, self.reason = None, 0, ""
         self._hidden = None
         self._network_run = 0  # the runs of the others end with what works there, and not with another's outage
-        self._places.clear()
+        self._places.forgive()
         self._probes.clear()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from consumer.breaker import Evidence
+from consumer.evidence import Evidence
 from consumer.failures import FailedEvent
 
 Headers = tuple[tuple[str, bytes | None], ...]

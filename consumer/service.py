@@ -163,6 +163,7 @@ class Service:
             breaker=Breaker(self.settings.fetch_deadline_s),
             failures=self.failures,
             describe=worker.describe,
+            place=worker.place,
             joining=partial(self._join, joining, time.monotonic()),
         )
         garbage.leave_alone_what_is_here()

@@ -12,10 +12,10 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 
-from consumer.breaker import evidence
 from consumer.codec import NOT_FINITE, Encoder, decode_event
 from consumer.errors import EventUnreadable
 from consumer.events import Answer, Failure, ImageUrl, Prediction
+from consumer.evidence import evidence, place_of
 from consumer.failures import SHORT, FailedEvent
 from consumer.logs.masking import mask_id, mask_url
 from consumer.predictor import Predictor
@@ -58,6 +58,13 @@ class Worker:
         except EventUnreadable:
             return None
         return mask_id(event.event_id, SHORT), mask_url(event.url, SHORT)
+
+    def place(self, record: Record) -> str:
+        """The host that an event names, empty if none: whose trouble it may be, see `consumer.evidence`."""
+        try:
+            return place_of(decode_event(record).url)
+        except EventUnreadable:
+            return ""
 
     def _conclude(self, done: _Work, record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
         """Encodes on the thread that has the answer: the stream's own only moves outcomes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 
@@ -10,16 +11,21 @@ import pytest
 from consumer.breaker import (
     DOUBT_S,
     GIVE_UP_S,
+    GOOD_FOR_DEADLINES,
     HOPELESS_PROBES,
     LONG_RUN,
     LONGEST_PAUSE_S,
     PROBES_EACH,
     RUN,
+    SILENCE_S,
     Breaker,
-    Evidence,
-    evidence,
 )
 from consumer.errors import event_errors
+from consumer.evidence import Evidence, evidence
+from consumer.places import REMEMBERED_S
+
+GOOD_FOR_S = GOOD_FOR_DEADLINES * 10.0
+"""For so long one that was reached speaks for the network."""
 
 OURS = ("connect_failed", "fetch_timeout", "dns_failed", "model_failed")
 
@@ -67,22 +73,6 @@ def stream() -> Stream:
     return Stream()
 
 
-@pytest.mark.parametrize(
-    ("url", "place"),
-    [
-        ("http://a/x", "a"),
-        ("https://Shop.Example:8443?x=http://b/", "shop.example"),
-        ("http://user:p%40ss@a:80/@b", "a"),
-        ("http://[::1]:80/x", "[::1]"),
-        ("http:\\\\a\\b", "a"),
-        ("nonsense", ""),
-        ("", ""),
-    ],
-)
-def test_a_place_is_the_host_that_the_url_names(url: str, place: str) -> None:
-    assert evidence(url, None).place == place
-
-
 # ── what opens it ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -123,16 +113,9 @@ def test_a_topic_whose_only_host_is_down_waits_for_it(stream: Stream) -> None:
     assert stream.until_open(failed(host="only")) == RUN - 1
 
 
-def test_without_a_network_a_topic_of_very_many_hosts_stops_soon(stream: Stream) -> None:
-    for number in range(2000):
-        stream.tell(got(f"host-{number}"))
-    counted = 0
-    while stream.tell(failed(host=f"host-{5000 + counted}")):
-        counted += 1
-    assert counted < 32
-
-
 def test_without_a_resolver_a_busy_host_with_open_connections_does_not_hide_it(stream: Stream) -> None:
+    for number in range(9):
+        stream.tell(got(f"host-{number}"))
     counted = 0
     while stream.tell(failed("dns_failed", f"host-{counted % 9}")):
         assert stream.tell(got("busy"))
@@ -140,20 +123,129 @@ def test_without_a_resolver_a_busy_host_with_open_connections_does_not_hide_it(s
     assert counted == RUN - 1
 
 
-def test_a_long_run_and_silence_open_it_although_other_hosts_worked_a_moment_ago(stream: Stream) -> None:
+def test_where_nobody_was_reached_lately_a_run_of_failures_opens_it_whoever_fails(stream: Stream) -> None:
+    stream.tell(got("well"))
+    stream.now += GOOD_FOR_S
+    counted = 0
+    while stream.tell(failed(host=f"host-{counted}")):
+        counted += 1
+    assert counted == RUN - 1
+
+
+def test_failures_that_are_ten_minutes_old_say_nothing_any_more(stream: Stream) -> None:
+    for name in "abcde":
+        stream.tell(got(name))
+    for name in "abcd":
+        for _ in range(RUN // 4 - 1):
+            assert stream.tell(failed(host=name))
+    stream.now += REMEMBERED_S
+    for _ in range(10):
+        assert stream.tell(got("e"))
+        for _ in range(RUN // 2):
+            assert stream.tell(failed(host="a"))
+
+
+def test_a_topic_in_which_something_fails_every_quarter_of_an_hour_and_nothing_else_comes_is_not_paused(
+    stream: Stream,
+) -> None:
+    for _ in range(10 * RUN):
+        assert stream.tell(failed())
+        stream.now += 1.5 * REMEMBERED_S
+
+
+# ── what makes it suspect ────────────────────────────────────────────────────────────────────────
+
+
+def test_dead_names_however_many_never_open_it_while_others_are_reached_now_and_then(stream: Stream) -> None:
+    order = random.Random(2)
+    for _ in range(300):
+        assert stream.tell(got(order.choice(("well", "slow", "rare"))))
+        for number in order.sample(range(1000), order.randint(0, 80)):
+            code = order.choice(("dns_failed", "connect_failed", "fetch_timeout"))
+            assert stream.tell(failed(code, f"www.dead-{number}.example"))
+        stream.now += order.uniform(0, 15)
+        assert not stream.breaker.look(stream.now)
+    assert stream.breaker.cause is None
+
+
+def test_names_of_one_domain_that_were_reached_and_are_dead_have_one_voice(stream: Stream) -> None:
+    for number in range(100):
+        stream.tell(got(f"img{number}.mean.example"))
+    for number in range(5000):
+        if number % 250 == 0:  # 25 s: not long before it is forgotten
+            assert stream.tell(got("shop.test"))
+        assert stream.tell(failed(host=f"img{number % 100}.mean.example"))
+
+
+def test_names_that_are_reached_push_out_nobody_of_another_domain(stream: Stream) -> None:
+    assert stream.tell(got("shop.test"))
+    for number in range(1000):
+        stream.now -= 0.1
+        assert stream.tell(got(f"img{number}.mean.example"))
+    for number in range(1000):
+        stream.now -= 0.1
+        assert stream.tell(failed(host=f"img{number}.mean.example"))
+
+
+def test_what_it_suspects_is_over_when_anything_is_reached_and_certain_when_nothing_was_for_three_deadlines(
+    stream: Stream,
+) -> None:
+    breaker = stream.breaker
+    for ends in (True, False):
+        stream.tell(got("well"))
+        for number in range(RUN):
+            assert not breaker.suspects(stream.now)
+            assert stream.tell(failed(host=f"dead-{number}"))
+        assert breaker.suspects(stream.now)
+        if ends:
+            assert stream.tell(failed("http_status", "else"))
+            assert not breaker.suspects(stream.now)
+    stream.now += GOOD_FOR_S - RUN * 0.1 - 0.1
+    assert not breaker.look(stream.now)
+    stream.now += 0.2
+    assert breaker.look(stream.now)
+    assert (breaker.cause, breaker.suspects(stream.now)) == ("network", False)
+    assert breaker.reason == "nothing comes from 20 of 20 hosts: 20 connect_failed"
+
+
+def test_a_very_long_run_and_silence_make_it_suspect_although_others_were_reached_a_moment_ago(stream: Stream) -> None:
     for name in "bcdefgh":
         stream.tell(got(name))
     for _ in range(LONG_RUN - 1):
         assert stream.tell(failed())
-    assert not stream.tell(failed())
+        assert not stream.breaker.suspects(stream.now)
+    assert stream.tell(failed())
+    assert stream.breaker.suspects(stream.now)
+    assert not stream.breaker.suspects(stream.breaker.reached_at + SILENCE_S - 0.1)
 
 
-def test_healthy_hosts_are_forgotten_after_three_deadlines(stream: Stream) -> None:
-    stream.tell(got("well"))
-    for _ in range(RUN):
-        assert stream.tell(failed(host="dead"))
-    stream.now += 31
-    assert not stream.tell(failed(host="dead"))
+def test_it_is_certain_at_once_when_those_fail_who_were_reached_lately(stream: Stream) -> None:
+    for name in ("a", "b", "c"):
+        stream.tell(got(name))
+    for number in range(RUN):
+        assert stream.tell(failed(host=f"host-{number}"))
+    assert stream.tell(failed(host="a"))
+    assert stream.tell(failed(host="b"))
+    assert not stream.tell(failed(host="c"))
+
+
+def test_without_a_network_a_topic_of_very_many_hosts_is_soon_suspected_and_believes_no_more(stream: Stream) -> None:
+    """Each of its hosts has one event."""
+    hosts = (f"host-{number}.example" for number in itertools.count())
+    for host in itertools.islice(hosts, 2000):
+        stream.tell(got(host))
+    counted = 0
+    while not stream.breaker.suspects(stream.now):
+        assert stream.tell(failed(host=next(hosts)))
+        counted += 1
+    assert counted < 32
+    while stream.tell(told := failed(host=next(hosts))):
+        assert stream.breaker.suspects(stream.now)
+        assert stream.breaker.doubtful(told, stream.now)
+    assert stream.now - stream.breaker.reached_at == pytest.approx(GOOD_FOR_S, abs=0.2)
+
+
+# ── and the rest ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_failures_of_the_model_count_although_every_fetch_works_and_other_events_fail_in_between(
@@ -293,6 +385,8 @@ def test_hosts_that_fail_on_although_a_probe_got_through_open_it_less_and_less(o
 
 def test_in_the_end_an_outage_of_most_hosts_but_not_of_all_hardly_pauses_the_others() -> None:
     stream = Stream()
+    for number in range(20):
+        stream.tell(got(f"img{number}.dead"))
     opened = 0
     for number in range(30_000):
         told = got("well") if number % 10 == 0 else failed(host=f"img{number % 20}.dead")
@@ -376,8 +470,8 @@ def test_a_network_that_comes_back_does_not_say_that_the_model_works(stream: Str
 def test_an_outage_of_the_network_does_not_forget_how_often_the_model_failed(stream: Stream) -> None:
     for _ in range(RUN - 1):
         assert stream.tell(failed("model_failed"))
-    for number in range(3 * RUN):
-        stream.tell(failed(host=f"host-{number}"))
+    while stream.tell(failed(host=f"host-{stream.events}")):
+        assert stream.breaker.cause is None
     assert "hosts" in stream.breaker.reason
     assert not stream.probe(failed("model_failed"))
     assert stream.breaker.cause == "model"

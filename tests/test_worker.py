@@ -10,10 +10,10 @@ from typing import cast
 
 import pytest
 
-from consumer.breaker import Evidence
 from consumer.codec import Encoder, decode_prediction
 from consumer.errors import FetchTimeout, ImageCorrupt, ModelFailed, Overloaded
 from consumer.events import Answer, Failure, ImageInfo, ModelInfo, Prediction
+from consumer.evidence import Evidence
 from consumer.predictor import Predictor
 from consumer.records import Record
 from consumer.worker import Worker

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from consumer.records import Outcome, Record
@@ -170,15 +170,17 @@ class StreamCore:
         """Goes on after `hold`, at full width."""
         self._on_hold = False
 
-    def probe(self, at: float) -> list[Submit]:
+    def probe(self, at: float, is_worth_it: Callable[[Record], bool] = lambda _: False) -> list[Submit]:
         """Begins one of the events that wait, although intake is on hold.
 
         Args:
             at: which one: 0 is the first of the queue, 1 (not included) its end.
+            is_worth_it: rather the first one that this says of, if there is one.
         """
         if not self._queue or self._leaving:
             return []
-        index = int(at * len(self._queue))
+        worth_it = (index for index, claim in enumerate(self._queue) if is_worth_it(self._record(claim)))
+        index = next(worth_it, int(at * len(self._queue)))
         claim = self._queue[index]
         del self._queue[index]
         return [self._begin(claim)]
@@ -245,7 +247,7 @@ class StreamCore:
         self._stopping = True
         self._queue.clear()
         self._queued = 0
-        return self._in_flight_of(self._ledgers)
+        return self.claims_in_flight()
 
     # ── what to do ───────────────────────────────────────────────────────────────────────────────
 
@@ -277,6 +279,10 @@ class StreamCore:
     def partitions(self) -> frozenset[int]:
         """The partitions that are ours."""
         return frozenset(self._ledgers)
+
+    def claims_in_flight(self) -> list[Claim]:
+        """The claims of the events being worked on."""
+        return self._in_flight_of(self._ledgers)
 
     @property
     def in_flight(self) -> int:
@@ -316,10 +322,11 @@ class StreamCore:
         """Pause and resume: what each partition should be, against what it was last told."""
         limits = self._limits
         held_bytes = sum(ledger.bytes for ledger in self._ledgers.values())
+        queued = limits.queued + (limits.in_flight if self._on_hold else 0)  # what was in flight may wait as well
         if self._full:
-            self._full = self._queued > limits.queued // 2 or held_bytes > limits.held_bytes // 2
+            self._full = self._queued > queued // 2 or held_bytes > limits.held_bytes // 2
         else:
-            self._full = self._queued >= limits.queued or held_bytes >= limits.held_bytes
+            self._full = self._queued >= queued or held_bytes >= limits.held_bytes
         pause: list[int] = []
         resume: list[int] = []
         for partition, ledger in self._ledgers.items():
@@ -341,6 +348,9 @@ class StreamCore:
         while self._queue and self._in_flight < self._limits.in_flight and not self._on_hold:
             actions.append(self._begin(self._queue.popleft()))
         return actions
+
+    def _record(self, claim: Claim) -> Record:
+        return self._ledgers[claim.partition].waiting(claim.offset)
 
     def _begin(self, claim: Claim) -> Submit:
         self._queued -= 1

@@ -94,6 +94,7 @@ class StreamLoop:
         breaker: tells failures of ours from the events' own.
         failures: keeps the last ones and logs them.
         describe: names an event, for the log and the status page.
+        place: the host that an event names, for the breaker's probes.
         clock: monotonic seconds.
         now: seconds since the epoch.
         inbox: where finished work waits; a queue if null.
@@ -114,6 +115,7 @@ class StreamLoop:
         breaker: Breaker | None = None,
         failures: RecentFailures | None = None,
         describe: Describe | None = None,
+        place: Callable[[Record], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         inbox: Inbox | None = None,
@@ -128,7 +130,7 @@ class StreamLoop:
         self._health = health
         self._clock = clock
         self._failures = failures or RecentFailures(clock)
-        self._probing = Probing(breaker or Breaker(), core, health, self._failures)
+        self._probing = Probing(breaker or Breaker(), core, health, self._failures, place)
         self._reporter = Reporter(
             core,
             source,
@@ -182,7 +184,7 @@ class StreamLoop:
 
     def tick(self) -> None:
         """One turn: finished work in, records in, actions out."""
-        self._health.beat(self._core.in_flight)
+        self._beat()
         if self._stop.is_set() and self._drain_until is None:
             self._begin_to_drain()
         now = self._clock()
@@ -226,7 +228,7 @@ class StreamLoop:
         self._probing.put_back(partitions)
         self._take_back(claim for claim in list(self._running) if claim.partition in partitions)
         while self._core.busy(partitions) and (now := self._clock()) < deadline:
-            self._health.beat(self._core.in_flight)
+            self._beat()
             self._do(self._core.actions(now), deadline - now)
             self._take_finished(min(BUSY_WAIT_S, deadline - now))
         self._drop(self._core.revoked(partitions))
@@ -235,10 +237,15 @@ class StreamLoop:
 
     def lost(self, partitions: list[int]) -> None:
         """They belong to somebody else already: drop, commit nothing."""
+        self._probing.put_back(partitions)
         self._drop(self._core.revoked(partitions))
         log.warning("lost partitions %s of %s: the group went on without this member", sorted(partitions), self._topic)
         self._stand_outside("this member fell out of the group and joins it again")
         self._reporter.rebalanced()
+
+    def _beat(self) -> None:
+        """What failed and is doubted does not stand still: it waits on purpose."""
+        self._health.beat(self._core.in_flight - self._probing.doubted)
 
     def _stand_outside(self, why: str) -> None:
         self._outside = True
@@ -321,7 +328,7 @@ class StreamLoop:
 
     def _begin_to_drain(self) -> None:
         self._core.stop()
-        self._probing.put_back(self._core.partitions)
+        self._probing.stop()
         self._take_back(list(self._running))
         self._drain_until = self._stopped_at + self._drain_s
         log.info("stopping: %d events in flight have up to %g s to finish", self._core.in_flight, self._drain_s)

@@ -1,23 +1,26 @@
 """What the breaker means for the stream: doubt, and when it opens: hold, put back, probe, go on.
 
-A failure that may be ours is believed after `DOUBT_S` only. If the breaker opens before that, the event is put
-back into the queue; its record is still in the ledger. While it is open nothing begins, the queue fills and
-the partitions are paused; they go on being polled, so that the group keeps this member. What fails of ours
-then is put back too. One event at a time goes out as a probe, once nothing else is in flight, so that no
-straggler of the time before is taken for an answer.
+A failure that may be ours is believed after `DOUBT_S` only, and not while the breaker suspects the network. If it
+opens before that, the event is put back into the queue; its record is still in the ledger. If something is reached
+instead, which ends the suspicion, the event is put back too, but once only: then its failure is its own.
+
+While it is open nothing begins, the queue fills and the partitions are paused; they go on being polled, so that the
+group keeps this member. What fails of ours then is put back too. One event at a time goes out as a probe, once nothing
+else is in flight, so that no straggler of the time before is taken for an answer.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from consumer.breaker import DOUBT_S, Breaker, Evidence
+from consumer.breaker import DOUBT_S, Breaker
 from consumer.errors import FatalError
+from consumer.evidence import Evidence
 from consumer.failures import RecentFailures
 from consumer.health import Health
-from consumer.records import Outcome
+from consumer.records import Outcome, Record
 from consumer.stream.core import StreamCore
 from consumer.stream.protocol import Claim, Submit
 
@@ -34,22 +37,39 @@ NOTHING = Evidence(None)
 class Probing:
     """Stands between finished work and the core. Belongs to the stream's thread."""
 
-    def __init__(self, breaker: Breaker, core: StreamCore, health: Health, failures: RecentFailures) -> None:
+    def __init__(
+        self,
+        breaker: Breaker,
+        core: StreamCore,
+        health: Health,
+        failures: RecentFailures,
+        place: Callable[[Record], str] | None = None,
+    ) -> None:
         self._breaker = breaker
         self._core = core
         self._health = health
         self._failures = failures
+        self._place = place
         self._doubtful: deque[tuple[float, Claim, Outcome]] = deque()  # in the order in which they are believed
+        self._second: dict[Claim, bool] = {}  # who is worked on once more if it fails, and (false) who was
+        self._ending = False
         self._probes = 0  # since it opened
+
+    @property
+    def doubted(self) -> int:
+        """How many of the events in flight have failed, and wait until that is believed."""
+        return len(self._doubtful)
 
     def finished(self, claim: Claim, outcome: Outcome, now: float) -> None:
         """An event has been worked on: hands it to the core, now or later, as finished or to be done once more."""
         breaker = self._breaker
         told = outcome.evidence or NOTHING
-        was = breaker.cause
+        was, suspected, reached_at = breaker.cause, breaker.suspects(now), breaker.reached_at
         counts = breaker.finished(claim, told, now)
         if not counts:
             self._core.put_back(claim)
+        elif told.ours and self._second.get(claim):
+            self._once_more(claim)
         elif breaker.doubtful(told, now):
             self._doubtful.append((now + DOUBT_S, claim, outcome))
         else:
@@ -60,6 +80,8 @@ class Probing:
             self._opened(new=was is None, now=now)
         elif was is not None:
             self._closed(now, got_through=not told.ours)
+        elif suspected and not breaker.suspects(now):
+            self._cleared(silent_s=now - reached_at)
 
     def put_back(self, partitions: Collection[int]) -> None:
         """These partitions are taken away: what is doubted of them is left to their next owner."""
@@ -68,9 +90,21 @@ class Probing:
             if claim.partition in partitions:
                 self._core.put_back(claim)
         self._doubtful = staying
+        self._second = {claim: due for claim, due in self._second.items() if claim.partition not in partitions}
+
+    def stop(self) -> None:
+        """Leaves all that is doubted to the next owner, and whatever fails while the network is suspected."""
+        self._ending = True
+        self.put_back(self._core.partitions)
 
     def settle(self, now: float) -> None:
-        """Believes what has been doubted for long enough."""
+        """Believes what has been doubted for long enough, unless it may be the network."""
+        if self._breaker.look(now):
+            self._opened(new=True, now=now)
+        if self._breaker.suspects(now):
+            if self._ending:
+                self.put_back(self._core.partitions)
+            return
         while self._doubtful and self._doubtful[0][0] <= now:
             _, claim, outcome = self._doubtful.popleft()
             self._believe(claim, outcome)
@@ -89,16 +123,39 @@ class Probing:
         if self._core.in_flight or now < breaker.probe_at:
             return []
         breaker.abandoned()  # nothing is in flight: if there was a probe, its partition was taken away
-        submits = self._core.probe(self._probes * GOLDEN % 1)
+        submits = self._core.probe(self._probes * GOLDEN % 1, self._is_worth_it)
         for one in submits:
             self._probes += 1
             breaker.probe(one.claim)
         return submits
 
+    def _is_worth_it(self, record: Record) -> bool:
+        return self._place is not None and self._breaker.worth_asking(self._place(record))
+
     def _believe(self, claim: Claim, outcome: Outcome) -> None:
+        self._second.pop(claim, None)
         self._core.finished(claim, outcome)
         if outcome.failed:
             self._failures.note(outcome.failed)
+
+    def _cleared(self, silent_s: float) -> None:
+        """The network is there, or back: what failed meanwhile is worked on once more.
+
+        After a silence that was long, so is what has begun and will fail because of it: it waited for a thread, or for
+        an answer. After a burst of failures it is not: that would be twice the deadline for events of a dead host.
+        """
+        had = deque(one for one in self._doubtful if one[1] in self._second)
+        for _, claim, _ in self._doubtful:
+            if claim not in self._second:
+                self._once_more(claim)
+        self._doubtful = had
+        if silent_s >= DOUBT_S:
+            for claim in self._core.claims_in_flight():
+                self._second.setdefault(claim, True)
+
+    def _once_more(self, claim: Claim) -> None:
+        self._second[claim] = False
+        self._core.put_back(claim)
 
     def _opened(self, *, new: bool, now: float) -> None:
         breaker = self._breaker

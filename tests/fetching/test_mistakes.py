@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from consumer.breaker import evidence
 from consumer.errors import FetchError, ProtocolError
+from consumer.evidence import evidence
 from consumer.fetching import fetcher as module
 from consumer.fetching.errand import Errand
 from consumer.fetching.fetcher import URGENT_THREADS, Fetcher

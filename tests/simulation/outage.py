@@ -19,18 +19,22 @@ from consumer.breaker import (
     PROBES_EACH,
     RUN,
     Breaker,
-    Evidence,
 )
+from consumer.evidence import Evidence
 from tests.simulation.dice import Dice
 
-Cause = Literal["network", "resolver", "model", "host"]
+Cause = Literal["network", "resolver", "model", "host", "names"]
 
 CODES: dict[Cause, tuple[str, ...]] = {
     "network": ("connect_failed", "fetch_timeout"),
     "resolver": ("dns_failed",),
     "model": ("model_failed",),
     "host": ("connect_failed", "fetch_timeout"),
+    "names": ("dns_failed", "connect_failed", "fetch_timeout"),
 }
+
+DEAD_NAMES, HEALTHY = 40, 5
+"""Names of hosts that are never reached, where there are any; and the events of each partition before them."""
 
 LASTS_S = (1.0, 5.0, 15.0, 40.0)
 LONG_S = 400.0
@@ -41,7 +45,8 @@ LONGEST_S = GIVE_UP_S + 400.0
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """``begins`` and ``ends`` are times of the agenda. Of cause ``host`` it is that of the first host alone."""
+    """``begins`` and ``ends`` are times of the agenda. Of cause ``host`` it is that of the first host alone, of cause
+    ``names`` that of hosts which somebody names although they were never reached."""
 
     cause: Cause
     code: str
@@ -53,25 +58,41 @@ class Outages:
     """All outages of a history, and the hosts whose images its events name."""
 
     def __init__(self, dice: Dice, now: float, most: int) -> None:
-        self.hosts = dice.choose((1, 1, 2, 3, 8))
+        self._hosts = dice.choose((1, 1, 2, 3, 8))
+        dead = dice.choose((0.0, 0.0, 0.0, 0.6, 0.9, 0.95)) if most else 0.0
+        self._are_dead = [dice.chance(dead) for _ in range(97)] if dead else []
         self._outages: list[Outage] = []
         for _ in range(dice.random.randint(1, most) if most else 0):
             cause: Cause = dice.choose(("network", "network", "resolver", "model", "host"))
             lasts_s = dice.choose(LASTS_S)
             if dice.chance(0.05):
-                lasts_s = LONGEST_S if self.hosts == 1 and cause != "model" else LONG_S
+                lasts_s = LONGEST_S if self._hosts == 1 and cause != "model" else LONG_S
             begins = now + (0.0 if dice.chance(0.5) else dice.between(0.0, 10.0))
             self._outages.append(Outage(cause, dice.choose(CODES[cause]), begins, begins + lasts_s))
+        if self._are_dead:
+            self._outages.append(Outage("names", dice.choose(CODES["names"]), now, now + dice.choose(LASTS_S)))
+
+    @property
+    def names_dead_hosts(self) -> bool:
+        """Whether some events name hosts that were never reached."""
+        return bool(self._are_dead)
 
     @property
     def over_at(self) -> float:
         """When all of them are over."""
         return max((one.ends for one in self._outages), default=-math.inf)
 
+    def host(self, partition: int, offset: int) -> int:
+        """Whose image an event names; negative if the host is one that was never reached."""
+        if self._are_dead and offset >= HEALTHY and self._are_dead[(31 * partition + offset) % len(self._are_dead)]:
+            return -1 - (partition + offset) % DEAD_NAMES
+        return (partition + offset) % self._hosts
+
     def code(self, host: int, now: float) -> str | None:
         """The error code that work for this host ends with; null if all is well."""
         for one in self._outages:
-            if one.begins <= now < one.ends and (one.cause != "host" or host == 0):
+            concerned = host == 0 if one.cause == "host" else host < 0 if one.cause == "names" else True
+            if one.begins <= now < one.ends and concerned:
                 return one.code
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty
 
-from consumer.breaker import evidence
+from consumer.evidence import evidence
 from consumer.records import Headers, Message, Outcome, Record
 from consumer.stream.loop import Finished
 from tests.simulation.agenda import Agenda
@@ -127,7 +127,7 @@ class SimulatedWork:
         return replace(outcome, evidence=told)
 
     def _host(self, record: Record) -> int:
-        return (record.partition + record.offset) % self._outages.hosts
+        return self._outages.host(record.partition, record.offset)
 
     def _made(self, record: Record, code: str | None, headers: Headers) -> Outcome:
         name = b"%d-%d" % (record.partition, record.offset)

@@ -33,6 +33,9 @@ group's rebalance timeout, a transaction's timeout and the pauses after failures
 
 LOOK_EVERY_S = 1.0
 
+LONG_S = 3.0
+"""What work takes at most where it takes long."""
+
 MOST_INSTANCES = 3
 
 ODD = (b"bad", b"unreadable", b"flaky", b"huge", b"large")
@@ -82,9 +85,11 @@ class World:
         self._partitions = dice.choose((1, 2, 2, 3, 4))
         self._assignor: Assignor = dice.choose(("cooperative-sticky", "cooperative-sticky", "range", "consumer"))
         self._stable = dice.chance(0.5)
-        self._longest_s = dice.choose((0.05, 0.5, 3.0))
+        self._longest_s = dice.choose((0.05, 0.5, LONG_S))
         self._threads = dice.choose((1, 4, 64))
         self._outages = Outages(dice, self._agenda.now, self._profile.most_outages)
+        if self._outages.names_dead_hosts:  # so that hosts which were reached are remembered while others fail
+            self._longest_s = LONG_S
         self._limits = Limits(
             in_flight=dice.choose((1, 4, 16)),
             queued=dice.choose((1, 4, 16)),
@@ -124,6 +129,8 @@ class World:
     def _publish_events(self) -> None:
         dice = self._dice
         count = dice.random.randint(30, 60) if self._profile.most_outages else dice.random.randint(5, 25)
+        if self._outages.names_dead_hosts:
+            count *= 3
         spread_s = dice.choose((0.0, 2.0, 8.0))
         for _ in range(count):
             self._unpublished += 1

@@ -12,7 +12,7 @@ import pytest
 import consumer.breaker
 import consumer.stream
 from consumer.breaker import FIRST_PAUSE_S, RUN
-from tests.stream.test_probing import World
+from tests.stream.hosts import World
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 JUMPS = (-HOUR_S, DAY_S, -DAY_S, HOUR_S)

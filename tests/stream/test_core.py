@@ -373,12 +373,16 @@ def test_on_hold_nothing_begins_and_what_is_finished_is_published() -> None:
     assert isinstance(action, Publish)
 
 
-def test_on_hold_events_are_taken_in_until_the_queue_is_full() -> None:
-    stream = core(queued=2)
+def test_on_hold_events_are_taken_in_until_the_queue_is_full_with_what_was_in_flight() -> None:
+    stream = core(queued=2, in_flight=3)
+    stream.received([record(0), record(1), record(2)], 0.0)
+    stream.actions(0.0)
     stream.hold()
-    stream.received([record(0)], 0.0)
+    for offset in range(3):
+        stream.put_back(Claim(0, 1, offset))
+    stream.received([record(3)], 0.0)
     assert stream.actions(0.0) == []
-    stream.received([record(1)], 0.0)
+    stream.received([record(4)], 0.0)
     assert stream.actions(0.0) == [Pause((0, 1))]
 
 

@@ -1,145 +1,14 @@
-"""The whole stream under a breaker that opens, in a small world: one broker in memory, a clock of its own."""
+"""The whole stream under a breaker that opens."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
-from typing import cast
 
 import pytest
 
-from consumer.breaker import DOUBT_S, HOPELESS_PROBES, RUN, Breaker, evidence
+from consumer.breaker import DOUBT_S, HOPELESS_PROBES, RUN
 from consumer.errors import FatalError
-from consumer.health import Health
-from consumer.metrics import Metrics
-from consumer.records import Message, Outcome, Record
-from consumer.stream.core import Limits, StreamCore
-from consumer.stream.loop import StreamLoop
-from consumer.stream.protocol import Publish, Published, Result
-from consumer.stream.publisher import Publisher
-from consumer.stream.source import Listener, Source
-
-IN_FLIGHT = 64
-DRAIN_S = 25.0
-
-
-class World:
-    """Hosts that answer or do not, a model that does or does not, and a topic of two partitions."""
-
-    def __init__(self, events: Iterable[tuple[int, str]]) -> None:
-        self.now = 0.0
-        self.down: set[str] = set()
-        self.model_fails = False
-        self.asked: Counter[str] = Counter()
-        self.published: list[tuple[int, int, str | None]] = []
-        self.topic: dict[int, list[Record]] = {0: [], 1: []}
-        self.listener: Listener | None = None
-        self.paused: set[int] = set()
-        self.polls = 0
-        for partition, host in events:
-            self.put(partition, host)
-        self.health = Health(60, clock=self.clock)
-        self.health.running()
-        self.core = StreamCore(Limits(in_flight=IN_FLIGHT, queued=32))
-        self.loop = StreamLoop(
-            self.core,
-            cast(Source, self),
-            cast(Publisher, self),
-            self,
-            topic="in",
-            drain_s=DRAIN_S,
-            metrics=Metrics(),
-            health=self.health,
-            breaker=Breaker(),
-            clock=self.clock,
-            now=self.clock,
-        )
-        self.loop._source.subscribe(self.loop)  # what `run` does first
-        self.loop.assigned([0, 1])
-
-    def clock(self) -> float:
-        self.now += 1e-6
-        return self.now
-
-    def put(self, partition: int, host: str) -> None:
-        records = self.topic[partition]
-        records.append(Record("in", partition, len(records), 0, None, host.encode()))
-
-    def turn(self, seconds: float, step_s: float = 0.05) -> None:
-        for _ in range(round(seconds / step_s)):
-            self.loop.tick()
-            self.now += step_s
-
-    def outcomes(self, code: str | None) -> int:
-        return sum(one[2] == code for one in self.published)
-
-    @property
-    def held(self) -> str:
-        return next((one.text for one in self.health.ready().reasons if one.name == "breaker"), "")
-
-    # ── the work ─────────────────────────────────────────────────────────────────────────────────
-
-    def submit(self, record: Record) -> Future[Outcome]:
-        assert record.value is not None
-        host = record.value.decode()
-        self.asked[host] += 1
-        code = None
-        if host == "missing":
-            code = "http_status"
-        elif host in self.down or "*" in self.down:
-            code = "connect_failed"
-        elif self.model_fails:
-            code = "model_failed"
-        message = Message("out", None, f"{record.partition} {record.offset}".encode(), (), 0)
-        done: Future[Outcome] = Future()
-        told = evidence(f"http://{host}/", code)
-        done.set_result(Outcome("failed" if code else "predicted", (message,), code, evidence=told))
-        return done
-
-    # ── the clients ──────────────────────────────────────────────────────────────────────────────
-
-    def subscribe(self, listener: Listener) -> None:
-        self.listener = listener
-        self.read = {0: 0, 1: 0}
-
-    def poll(self, most: int, timeout_s: float) -> list[Record]:
-        self.polls += 1
-        found: list[Record] = []
-        for partition in self.core.partitions - self.paused:
-            while len(found) < most and self.read[partition] < len(self.topic[partition]):
-                found.append(self.topic[partition][self.read[partition]])
-                self.read[partition] += 1
-        return found
-
-    def pause(self, partitions: Iterable[int]) -> None:
-        self.paused |= set(partitions)
-
-    def resume(self, partitions: Iterable[int]) -> None:
-        self.paused -= set(partitions)
-
-    def joined(self) -> bool:
-        return True
-
-    def lag(self, partition: int, next_offset: int | None) -> int | None:
-        return len(self.topic[partition]) - (self.read[partition] if next_offset is None else next_offset)
-
-    def publish(self, publication: Publish, budget_s: float) -> Published:
-        for claim, outcome in zip(publication.claims, publication.outcomes, strict=True):
-            self.published.append((claim.partition, claim.offset, outcome.code))
-        return Published(Result.COMMITTED)
-
-    def start(self, budget_s: float) -> None:
-        """Nothing to do."""
-
-    def tend(self) -> None:
-        """Nothing to do."""
-
-    def close(self, budget_s: float = 0.0) -> None:
-        """Nothing to do."""
-
-    def committed(self, partitions: Iterable[int], timeout_s: float) -> Mapping[int, int] | None:
-        raise AssertionError("no publication fails here")
+from tests.stream.hosts import World
 
 
 def mixed(count: int) -> list[tuple[int, str]]:
