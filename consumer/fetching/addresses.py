@@ -160,12 +160,18 @@ def carried(address: IPv6Address) -> Iterator[IPv4Address]:
 
 
 def machine_at(address: Address) -> str:
-    """Whose an address is, as far as it tells: IPv4 is one's own, also where IPv6 carries it, and so is a /64."""
+    """Whose an address is, as far as it tells: IPv4 is one's own, also where IPv6 carries it; of IPv6 the /48.
+
+    That is the most that a site is given for the asking (RIPE-690, section 4.2: a /48 for everybody, or for businesses,
+    and a /56 for households). By /64 a stranger with a /48 would be 65 536 machines, by /56 still 256. Customers of a
+    cloud may share one, as Let's Encrypt found, whose limits go by /48 too; but here nothing is refused to them for
+    that, they share turns and threads.
+    """
     if isinstance(address, IPv4Address):
         return str(address)
     if _carries_only(address):
         return str(next(carried(address)))
-    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+    return f"{IPv6Address(int(address) >> 80 << 80)}/48"
 
 
 def _carries_only(address: Address) -> bool:

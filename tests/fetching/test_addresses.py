@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
+from itertools import islice
 
 import pytest
 
 from consumer.errors import UrlBlocked
-from consumer.fetching.addresses import AddressPolicy
+from consumer.fetching.addresses import AddressPolicy, machine_at
 
 PUBLIC = ["93.184.215.14", "8.8.8.8", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::808:808", "::ffff:8.8.8.8"]
 
@@ -81,3 +82,24 @@ def test_a_metadata_service_behind_a_networks_own_nat64_passes_neither() -> None
     assert not policy.allows(ip_address("64:ff9b:1:808:8:800:c0a8:1")), "a public one in another place"
     assert not policy.allows(ip_address("64:ff9b:1::169.254.169.254"))
     assert not policy.allows(ip_address("64:ff9b:1:a9fe:a9:fe00::"))
+
+
+@pytest.mark.parametrize(
+    ("text", "machine"),
+    [
+        ("93.184.215.14", "93.184.215.14"),
+        ("::ffff:93.184.215.14", "93.184.215.14"),
+        ("64:ff9b::5db8:d70e", "93.184.215.14"),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", "2606:2800:21f::/48"),
+    ],
+)
+def test_a_machine_is_an_address_of_ipv4_or_a_48_of_ipv6(text: str, machine: str) -> None:
+    assert machine_at(ip_address(text)) == machine
+
+
+def test_a_site_is_one_machine_however_many_networks_it_makes_of_its_48() -> None:
+    site = IPv6Network("2606:2800:21f::/48")
+    found = {machine_at(network[1]) for bits in (56, 64) for network in islice(site.subnets(new_prefix=bits), 256)}
+    assert found == {"2606:2800:21f::/48"}
+    assert machine_at(site[-1]) in found
+    assert machine_at(site[-1] + 1) not in found
