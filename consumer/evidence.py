@@ -16,6 +16,7 @@ from consumer.errors import (
     ConnectFailed,
     DnsFailed,
     EventUnreadable,
+    FetchError,
     FetchTimeout,
     ImageError,
     ModelFailed,
@@ -73,7 +74,7 @@ def evidence(
     if code is None:
         return _all_well(place, not recalled)
     if not foreseen:
-        return Evidence(code, place, network=True)
+        return Evidence(code, place, network=None if stage == FetchError.stage else True)
     if code == ModelFailed.code:
         return Evidence(code, place, network=True, decoder=True, model=False)
     if stage == ImageError.stage:  # whatever the code is, the network brought it; one that took too long says no more

@@ -12,17 +12,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 from consumer.answer_cache import AnswerCache
 from consumer.decoding.decoder import Decoder
-from consumer.errors import EventError, ModelFailed, Overloaded, Stage
+from consumer.errors import EventError, Overloaded, Stage
 from consumer.events import Answer, Failure, ImageInfo, Prediction, Probabilities
 from consumer.fetching import Fetched, Fetcher
 from consumer.imaging import DecodedImage
-from consumer.logs.sparing import Sparing
+from consumer.mistakes import Mistakes
 from consumer.model import Batcher
 from consumer.model.heads import Pixels
 
@@ -64,7 +63,7 @@ class Predictor:
         self._cache = cache
         self._on_stage = on_stage or _untimed
         self._on_recalled = on_recalled or _uncounted
-        self._mistakes = Sparing(log, "mistakes of ours")
+        self._mistakes = Mistakes(log)
 
     def submit(self, url: str, *, urgent: bool = False) -> Future[Answer]:
         """Begins to answer for one URL; ``urgent`` goes first.
@@ -158,13 +157,7 @@ class Predictor:
         answer.set_result(prediction)
 
     def _failure(self, error: BaseException, stage: Stage) -> Failure:
-        if isinstance(error, EventError):
-            return Failure.of(error)
-        self._mistakes.log(logging.ERROR, type(error).__name__, "an event failed for a reason of ours", exc_info=error)
-        # Of the contract's codes it has the one that says 500; that the model is at fault, it does not say.
-        failure = Failure.of(ModelFailed("an internal error; the log has it"))
-        kind = type(error)
-        return replace(failure, stage=stage, exception=f"{kind.__module__}.{kind.__qualname__}", foreseen=False)
+        return Failure.of(error) if isinstance(error, EventError) else self._mistakes.failure(error, stage)
 
 
 class _Answer(Future[Answer]):

@@ -6,6 +6,7 @@ the stream around it moves records and outcomes without knowing what is in them.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,8 +19,11 @@ from consumer.events import Answer, Failure, ImageUrl, Prediction
 from consumer.evidence import evidence, place_of
 from consumer.failures import SHORT, FailedEvent
 from consumer.logs.masking import mask_id, mask_url
+from consumer.mistakes import Mistakes
 from consumer.predictor import Predictor
 from consumer.records import Outcome, Record
+
+log = logging.getLogger(__name__)
 
 
 def _now_ms() -> int:
@@ -33,6 +37,7 @@ class Worker:
         self._predictor = predictor
         self._encoder = encoder
         self._now_ms = now_ms
+        self._mistakes = Mistakes(log)
 
     def submit(self, record: Record) -> Future[Outcome]:
         """Begins to work on a record.
@@ -40,11 +45,10 @@ class Worker:
         Returns:
             A future of its outcome. It can be cancelled as long as its fetch has not begun.
         """
-        try:
-            event = decode_event(record)
-        except EventUnreadable as error:
+        event = self._read(record)
+        if isinstance(event, Failure):
             done: Future[Outcome] = Future()
-            done.set_result(self._failed(self._encoder.unreadable(record, error), record, None, Failure.of(error)))
+            done.set_result(self._unreadable(record, event))
             return done
         answer = self._predictor.submit(event.url)
         done = _Work(answer)
@@ -53,18 +57,24 @@ class Worker:
 
     def describe(self, record: Record) -> tuple[str, str] | None:
         """What a person may see of an event that is being worked on: its id and masked URL; null if unreadable."""
-        try:
-            event = decode_event(record)
-        except EventUnreadable:
+        event = self._read(record)
+        if isinstance(event, Failure):
             return None
         return mask_id(event.event_id, SHORT), mask_url(event.url, SHORT)
 
     def place(self, record: Record) -> str:
         """The host that an event names, empty if none: whose trouble it may be, see `consumer.evidence`."""
+        event = self._read(record)
+        return "" if isinstance(event, Failure) else place_of(event.url)
+
+    def _read(self, record: Record) -> ImageUrl | Failure:
+        """The event of a record, or why there is none."""
         try:
-            return place_of(decode_event(record).url)
-        except EventUnreadable:
-            return ""
+            return decode_event(record)
+        except EventUnreadable as error:
+            return Failure.of(error)
+        except Exception as bug:  # noqa: BLE001 - raised here it would end the stream, and the restarted one again
+            return self._mistakes.failure(bug, "event", speechless=True)
 
     def _conclude(self, done: _Work, record: Record, event: ImageUrl, answer: Future[Answer]) -> None:
         """Encodes on the thread that has the answer: the stream's own only moves outcomes."""
@@ -73,9 +83,23 @@ class Worker:
             return
         done.begin()
         try:
-            done.set_result(self._outcome(record, event, answer.result()))
-        except Exception as error:  # noqa: BLE001 - a bug of ours must end the process, not strand the event
+            done.set_result(self._written(record, event, answer.result()))
+        except Exception as error:  # noqa: BLE001 - not even a dead letter: this must end the process, not strand the event
             done.set_exception(error)
+
+    def _written(self, record: Record, event: ImageUrl, answer: Answer) -> Outcome:
+        """The outcome, or what can be written in its place: a failure, or at least a dead letter."""
+        try:
+            return self._outcome(record, event, answer)
+        except Exception as bug:  # noqa: BLE001 - whatever it is, whoever reads this event again would meet it again
+            failure = self._mistakes.failure(bug, "publish")
+        try:
+            return self._outcome(record, event, failure)
+        except Exception as bug:  # noqa: BLE001 - "
+            return self._unreadable(record, self._mistakes.failure(bug, "publish", speechless=True))
+
+    def _unreadable(self, record: Record, failure: Failure) -> Outcome:
+        return self._failed(self._encoder.unreadable(record, failure), record, None, failure)
 
     def _outcome(self, record: Record, event: ImageUrl, answer: Answer) -> Outcome:
         outcome = self._encoder.outcome(record, event, answer, self._now_ms())

@@ -10,7 +10,7 @@ from typing import Literal
 from consumer.codec.dead_letters import dead_letter, small_dead_letter, small_key
 from consumer.codec.events import last_header
 from consumer.codec.predictions import encode_prediction
-from consumer.errors import EventUnreadable, ModelFailed, TooLarge
+from consumer.errors import ModelFailed, TooLarge
 from consumer.events import Answer, Failure, ImagePrediction, ImageUrl, ModelInfo, Prediction, Source
 from consumer.records import Headers, Message, Outcome, Record
 
@@ -75,9 +75,8 @@ class Encoder:
             answer = NOT_FINITE
         return self._failed(record, event, answer, predicted_at, "whole")
 
-    def unreadable(self, record: Record, error: EventUnreadable) -> Outcome:
+    def unreadable(self, record: Record, failure: Failure) -> Outcome:
         """What a record comes to that holds no event: a dead letter only."""
-        failure = Failure.of(error)
 
         def small() -> Outcome:
             return Outcome("unreadable", (small_dead_letter(self._dead_letter_topic, record, failure),), failure.code)

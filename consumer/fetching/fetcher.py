@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from requests import Response, Session
 
-from consumer.errors import ConnectFailed, FetchError, ProtocolError
+from consumer.errors import ConnectFailed, FetchError
 from consumer.fetching.adapter import GuardedAdapter
 from consumer.fetching.addresses import AddressPolicy
 from consumer.fetching.connections import Connections
@@ -27,7 +27,7 @@ from consumer.fetching.retry import Retries
 from consumer.fetching.urls import UrlPolicy
 from consumer.fetching.wire import tls_context
 from consumer.flight import Flight
-from consumer.logs.sparing import Sparing
+from consumer.mistakes import Mistakes
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,11 @@ class _Job:
     future: Future[Fetched] = field(default_factory=Future)
     along: list[Future[Fetched]] = field(default_factory=list)
 
-    def come_to(self, result: Fetched | FetchError) -> None:
+    def come_to(self, result: Fetched | Exception) -> None:
         for future in (self.future, *self.along):
             if future.done():
                 continue  # cancelled; or answered, before a mistake of ours
-            if isinstance(result, FetchError):
+            if isinstance(result, Exception):
                 future.set_exception(result)
             else:
                 future.set_result(result)
@@ -121,7 +121,7 @@ class Fetcher:
         self._timed = threading.Condition(self._lock)
         self._timed_until = 0.0
         self._closed = False
-        self._mistakes = Sparing(log, "mistakes of ours")
+        self._mistakes = Mistakes(log)
         # Daemons: who hangs in a decoder does not hold up the end of the process.
         for urgent, count, name in ((False, threads, "fetch"), (True, URGENT_THREADS, "fetch-http")):
             for number in range(count):
@@ -133,18 +133,15 @@ class Fetcher:
 
         Returns:
             A future of the image, or of the `FetchError` that it failed with, whose ``attempts`` says how
-            often it was tried. Until its first exchange begins it can be cancelled. Its callbacks run on
-            the thread that fetched it, which takes nothing else meanwhile: that thread still counts as its host's.
+            often it was tried; another exception is a mistake of ours. Until its first exchange begins it can be
+            cancelled. Its callbacks run on the thread that fetched it, which takes nothing else meanwhile: that thread
+            still counts as its host's.
         """
         future: Future[Fetched] = Future()
         try:
             errand = Errand(self._rules, url)
-        except FetchError as error:
+        except Exception as error:  # noqa: BLE001 - raised here a mistake would end the stream, and the next one again
             future.set_exception(error)
-            return future
-        except Exception as bug:  # noqa: BLE001 - raised here it would end the stream, and the restarted one again
-            self._tell(bug)
-            future.set_exception(_unforeseen())
             return future
         wants = errand.target.url if self._shared else None
         ticket = Ticket(_Job(errand, future), self._clock(), urgent, wants=wants)
@@ -186,9 +183,9 @@ class Fetcher:
                     return
                 self._exchange(ticket)
             except Exception as bug:  # noqa: BLE001 - whatever it is, the thread and the event go on
-                self._tell(bug)
+                self._mistakes.tell(bug, "fetching")
                 if ticket is not None:
-                    _fail(ticket, _unforeseen())
+                    _fail(ticket, bug)
                 with self._lock:
                     self._work[urgent].wait(AFTER_A_MISTAKE_S)
 
@@ -229,8 +226,7 @@ class Fetcher:
         except FetchError as failure:
             error = failure
         except Exception as mistake:  # noqa: BLE001 - a mistake of ours fails one event, and says nothing of its host
-            self._tell(mistake)
-            bug = error = _unforeseen()
+            bug = mistake
         others: list[Ticket[_Job]] = []
         over = fetched is not None or bug is not None or (error is not None and not job.errand.again(error))
         with self._lock:
@@ -250,6 +246,8 @@ class Fetcher:
         if fetched is not None:
             # And what is done with it, before the host may have this thread's place.
             job.come_to(replace(fetched, flight=Flight(fetched.left_s)) if job.along else fetched)
+        elif bug is not None:
+            job.come_to(bug)
         elif over and error is not None:
             job.come_to(error)
             for other in others:
@@ -262,7 +260,7 @@ class Fetcher:
             try:
                 self._tick()
             except Exception as bug:  # noqa: BLE001 - without this thread nobody would wake or time out any more
-                self._tell(bug)
+                self._mistakes.tell(bug, "keeping the time of fetches")
                 with self._lock:
                     self._timed.wait(AFTER_A_MISTAKE_S)
 
@@ -279,9 +277,6 @@ class Fetcher:
                 self._timed.wait(wait)
         for ticket in over:
             _fail(ticket, ticket.job.errand.gave_up())
-
-    def _tell(self, bug: Exception) -> None:
-        self._mistakes.log(logging.ERROR, type(bug).__name__, "a mistake of ours, while fetching", exc_info=bug)
 
     # ── under the lock ───────────────────────────────────────────────────────────────────────────
 
@@ -315,7 +310,7 @@ class Fetcher:
             self._timed.notify()
 
 
-def _fail(ticket: Ticket[_Job], error: FetchError) -> None:
+def _fail(ticket: Ticket[_Job], error: Exception) -> None:
     future = ticket.job.future
     if future.running() or future.done() or future.set_running_or_notify_cancel():
         ticket.job.come_to(error)
@@ -323,8 +318,3 @@ def _fail(ticket: Ticket[_Job], error: FetchError) -> None:
 
 def _stopping() -> ConnectFailed:
     return ConnectFailed("the service is stopping")
-
-
-def _unforeseen() -> ProtocolError:
-    """A mistake of ours is no evidence against model or network, and somebody may have found out how to provoke it."""
-    return ProtocolError("the answer could not be read, for a reason of ours: the log has it", retriable=True)

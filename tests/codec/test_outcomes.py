@@ -98,7 +98,7 @@ def test_a_failure_goes_out_as_an_outcome_and_as_a_dead_letter_with_everything_t
 
 @pytest.mark.parametrize("value", [None, b"", b"noise"])
 def test_an_unreadable_record_becomes_a_dead_letter_only(value: bytes | None) -> None:
-    outcome = encoder().unreadable(record(value, key=None), EventUnreadable("the record's value is empty"))
+    outcome = encoder().unreadable(record(value, key=None), Failure.of(EventUnreadable("the record's value is empty")))
     (letter,) = outcome.messages
     assert (outcome.kind, outcome.code) == ("unreadable", "event_unreadable")
     assert (letter.topic, letter.key, letter.value) == ("image-urls.dead-letter", None, value)
@@ -156,7 +156,7 @@ def test_a_dead_letter_that_is_too_large_leaves_out_the_value_and_tells_its_size
 
 
 def test_an_unreadable_record_that_is_too_large_leaves_out_its_value_too() -> None:
-    *_, last = forms(encoder().unreadable(record(b"x" * 10), EventUnreadable("no event")))
+    *_, last = forms(encoder().unreadable(record(b"x" * 10), Failure.of(EventUnreadable("no event"))))
     assert last.messages[0].value is None
     assert dict(last.messages[0].headers)["error.value.bytes"] == b"10"
 

@@ -1,4 +1,4 @@
-"""A mistake of ours fails one event, in the words of the vocabulary, and stops no thread."""
+"""A mistake of ours fails one fetch, and stops no thread."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 
-from consumer.errors import FetchError, ProtocolError
-from consumer.evidence import evidence
 from consumer.fetching import fetcher as module
 from consumer.fetching.errand import Errand
 from consumer.fetching.fetcher import URGENT_THREADS, Fetcher
 from consumer.fetching.lines import Lines
 from tests.fetching.conftest import MakeFetcher
 from tests.fetching.server import IMAGE, Answer, HostileServer, head, ok
-from tests.fetching.test_fetcher import failure
 
 
 class Mistake(RuntimeError):
@@ -40,49 +37,48 @@ def break_once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, times: in
     return done
 
 
-def test_what_nobody_foresaw_is_an_outcome_with_its_stack_in_the_log(
-    server: HostileServer,
-    make_fetcher: MakeFetcher,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def mistake(fetcher: Fetcher, url: str) -> BaseException | None:
+    """What a fetch ends with; who asked for it makes a failure of it (`consumer.mistakes`)."""
+    return fetcher.submit(url).exception(5)
+
+
+def test_what_nobody_foresaw_is_what_the_fetch_ends_with_and_the_next_one_does_not(
+    server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fetcher, url = make_fetcher(), server.serve("/", ok())
     break_once(monkeypatch, Errand, "exchange")
-    error = failure(make_fetcher(), server.serve("/", ok()))
-    assert isinstance(error, ProtocolError)
-    assert (error.retriable, error.attempts) == (True, 1)
-    assert "mistake" not in str(error).lower()
-    (told,) = [one for one in caplog.records if one.levelno == logging.ERROR]
-    assert told.exc_info is not None
-    assert told.exc_info[0] is Mistake
+    assert isinstance(mistake(fetcher, url), Mistake)
+    assert fetcher.fetch(url).body == IMAGE
 
 
 def test_so_is_what_goes_wrong_before_the_fetch_begins(
     server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_once(monkeypatch, Errand, "__init__")
-    fetcher = make_fetcher()
-    assert isinstance(failure(fetcher, server.serve("/", ok())), ProtocolError)
-    assert fetcher.fetch(server.serve("/", ok())).body == IMAGE
+    fetcher, url = make_fetcher(), server.serve("/", ok())
+    assert isinstance(mistake(fetcher, url), Mistake)
+    assert fetcher.fetch(url).body == IMAGE
 
 
-def test_it_says_nothing_against_the_model_the_network_or_the_host(
+def test_it_says_nothing_of_the_host(
     server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetcher, url = make_fetcher(fetch_per_host=4), server.serve("/", ok())
-    fetcher.fetch(url)
-    break_once(monkeypatch, Errand, "exchange", times=10)
-    errors = [failure(fetcher, url) for _ in range(10)]
-    told = {evidence(url, error.code, retriable=error.retriable) for error in errors}
-    assert [(one.model, one.ours) for one in told] == [(None, False)]
-    fetcher.fetch(url)
-    lines = fetcher._lines
-    (host,) = lines._hosts
-    assert (host.standing.trusted, host.running) == (True, 0)
+    for trusted in (False, True):
+        break_once(monkeypatch, Errand, "exchange", times=10)
+        assert all(isinstance(mistake(fetcher, url), Mistake) for _ in range(10))
+        (host,) = fetcher._lines._hosts
+        assert (host.standing.trusted, host.running) == (trusted, 0)
+        fetcher.fetch(url)
 
 
 @pytest.mark.parametrize("name", ["take", "answered"])
 def test_no_thread_ends_and_no_event_is_left_where_the_lines_go_wrong(
-    name: str, server: HostileServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    server: HostileServer,
+    make_fetcher: MakeFetcher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(module, "AFTER_A_MISTAKE_S", 0.01)
     url = server.serve("/", ok())
@@ -91,7 +87,10 @@ def test_no_thread_ends_and_no_event_is_left_where_the_lines_go_wrong(
     made = set(threading.enumerate()) - before
     break_once(monkeypatch, Lines, name)
     first = fetcher.submit(url).exception(5)
-    assert first is None or isinstance(first, FetchError)
+    assert first is None or isinstance(first, Mistake)
+    (told,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert told.exc_info is not None
+    assert told.exc_info[0] is Mistake
     assert fetcher.submit(url).result(5).body == IMAGE
     assert len(made) == 1 + URGENT_THREADS + 1
     assert all(thread.is_alive() for thread in made)
