@@ -23,6 +23,7 @@ from consumer.model.choosing import load_reference
 from consumer.model.heads import Heads, Pixels
 from consumer.model.openvino import Converted
 from consumer.model.probes import PROBES
+from consumer.model.processor import Processor
 from consumer.model.quantising import quantised, refuse_without_nncf
 from consumer.model.trials import MAX_DIFFERENCE, Backend, timed
 from consumer.settings import Settings
@@ -47,6 +48,11 @@ LEAST_PICTURES = 30
 FEW_HELD_OUT = 100
 """Below that the agreement is told with a warning: one picture is more than a hundredth."""
 BATCH = 8
+
+WITHOUT_VNNI = (
+    "this processor has no VNNI (avx512_vnni or avx_vnni in /proc/cpuinfo): int8 is hardly faster here, and its sums "
+    "saturate, so that a copy agrees less than where there is VNNI"
+)
 
 PACKAGES = ("image-consumer", "nncf", "openvino", "tensorflow", "tensorflow-cpu", "keras", "tf-keras")
 
@@ -88,9 +94,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     output = Console(highlight=False)
     _show(output, made)
     if trouble := agreement.troubles(made.agreement):
+        helps = "more pictures, and more like those that the service will see, may help"
+        if Processor.here().saturates_int8:
+            helps = f"quantise on a processor with VNNI; {helps}"
         raise ModelError(
-            f"the int8 copy does not answer as the model does, and was not written ({trouble}): more pictures, and "
-            "more like those that the service will see, may help; else the model serves in float32 or bfloat16"
+            f"the int8 copy does not answer as the model does, and was not written ({trouble}): {helps}; "
+            "else the model serves in float32 or bfloat16"
         )
     folder = int8_copy.write(config, made.copy, made.probes(), _report(made, pictures, options.seed))
     output.print(f"wrote {folder}", soft_wrap=True)
@@ -207,6 +216,8 @@ def _show(console: Console, made: _Made) -> None:
         f"{float32 / int8:.1f} times as fast",
         soft_wrap=True,
     )
+    if Processor.here().saturates_int8:
+        console.print(WITHOUT_VNNI, style="yellow", soft_wrap=True)
     if (count := len(made.held_out)) < FEW_HELD_OUT:
         # None of n differing leaves, with 95 % confidence, up to 3/n that might.
         told = f"only {count} pictures were held out: up to {3 / count:.0%} of all might differ"

@@ -1,4 +1,4 @@
-"""Which processor this is: what a measured choice holds for, and whether it computes in bfloat16."""
+"""Which processor this is: what a measured choice holds for, and how it computes in bfloat16 and int8."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 _NAMES = {"model name": "name", "CPU part": "name", "flags": "flags", "Features": "flags"}
 """Keys of `/proc/cpuinfo`, on x86-64 and on ARM."""
 _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,8 @@ class Processor:
     def computes_bfloat16(self) -> bool:
         """Whether it has instructions for bfloat16; that they are fast is not said."""
         return not _BFLOAT16.isdisjoint(self.flags)
+
+    @property
+    def saturates_int8(self) -> bool:
+        """Whether int8 loses answers: x86 without VNNI adds two products in 16 bits, where large ones are cut off."""
+        return "avx2" in self.flags and _VNNI.isdisjoint(self.flags)

@@ -23,6 +23,12 @@ def test_bfloat16_is_told_on_every_architecture(tmp_path: Path) -> None:
         assert Processor.here(tmp_path / "cpuinfo").computes_bfloat16 is computes
 
 
+def test_int8_saturates_on_x86_without_vnni(tmp_path: Path) -> None:
+    for text, saturates in ((X86, True), (X86.replace("avx2", "avx2 avx512_vnni"), False), (ARM, False), ("", False)):
+        (tmp_path / "cpuinfo").write_text(text)
+        assert Processor.here(tmp_path / "cpuinfo").saturates_int8 is saturates
+
+
 def test_gpus_are_told_by_their_addresses(tmp_path: Path) -> None:
     (tmp_path / "0000:02:00.0").mkdir()
     (tmp_path / "0000:01:00.0").mkdir()

@@ -18,6 +18,7 @@ from consumer.demo.training import SHIPPED
 from consumer.errors import ModelError
 from consumer.model import Model, ModelConfig, agreement, int8_copy, load_model
 from consumer.model.int8_copy import Int8Copy
+from consumer.model.processor import Processor
 from consumer.settings import Settings
 from producer_tools.cli import main
 from producer_tools.terminal import Complaints
@@ -149,9 +150,12 @@ def test_a_copy_that_disagrees_is_refused_with_the_figures_and_nothing_is_left(
         return original(tasks, expected, [np.flip(head, 1) for head in found])
 
     monkeypatch.setattr(agreement, "compare", other_way)
-    code, _, err = called(model, pictures)
+    monkeypatch.setattr(Processor, "saturates_int8", True)
+    code, out, err = called(model, pictures)
     assert code == 3
     assert "does not answer as the model does, and was not written (print: labels are equal on " in err
+    assert "quantise on a processor with VNNI; more pictures, and more like those" in err
+    assert "this processor has no VNNI" in out
     assert sorted(one.name for one in model.iterdir()) == ["config.yml", "model.keras"]
 
 
