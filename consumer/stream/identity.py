@@ -73,27 +73,31 @@ class TopicIdentity:
             self._look_at = self._clock() + LOOK_EVERY_S
             self._judge(asked)
 
-    def look_now(self) -> None:
-        """The same, waiting for the answer.
+    def look_now(self) -> bool:
+        """The same, waiting for the answer, `ASK_S` at most.
+
+        Returns:
+            Whether it is known that this is still the topic.
 
         Raises:
             BrokerError: the topic was made again, or is missing for good.
         """
-        self._judge(self._ask())
+        return self._judge(self._ask())
 
-    def _judge(self, asked: Future[Any]) -> None:
+    def _judge(self, asked: Future[Any]) -> bool:
         try:
             found = self._told(asked.result())
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 self._miss()
-            return  # a broker that is away says nothing about the topic
+            return False  # a broker that is away says nothing about the topic
         self._missing_since = None
         if found != self._id:
             raise BrokerError(
                 f"the input topic {self._topic!r} was deleted and made again while it was read: start again, "
                 "and its events are read from the first one on"
             )
+        return True
 
     def _miss(self) -> None:
         now = self._clock()

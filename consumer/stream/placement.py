@@ -62,18 +62,18 @@ class Placement:
         self._identity = identity
         self._strict = strict
         self._new: set[int] = set()  # assigned, and nothing read yet
-        self._waiting: dict[int, int] = {}  # new, and the broker does not tell to which topic its offset belongs
+        self._waiting: dict[int, int] = {}  # new, and not known to belong to this topic → the offset that came first
+        self._stuck: dict[int, int | None] = {}  # not read any more → the offset that was refused
+        self._begun: dict[int, int] = {}  # nothing read yet → where it was begun from here
+        self._next: dict[int, int] = {}  # read → what follows
         self._ask_at = -math.inf
-        self._next: dict[int, int] = {}
-        self._stuck: dict[int, int | None] = {}
 
     def forget(self, partitions: Iterable[int]) -> None:
         """These partitions change hands: whatever was known of them is over."""
         for partition in partitions:
             self._new.discard(partition)
-            self._waiting.pop(partition, None)
-            self._next.pop(partition, None)
-            self._stuck.pop(partition, None)
+            for known in (self._waiting, self._stuck, self._begun, self._next):
+                known.pop(partition, None)
 
     def assigned(self, partitions: Iterable[int]) -> None:
         """These are read from now on."""
@@ -84,21 +84,16 @@ class Placement:
 
         The first thing that comes out of a partition is the moment to ask which topic its committed offset
         belongs to: the broker has just answered for it, so that the answer is there at once.
-
-        Raises:
-            BrokerError: the topic was made again while it was read.
         """
         if partition in self._new:
             if partition in self._waiting or partition in self._stuck:
                 return False  # it is read again, from what came first
             found = self._committed([partition])
-            if found is None:
+            if found is None or self._is_foreign(found[partition]):
                 self._waiting[partition] = offset
                 return False
             self._new.discard(partition)
-            if self._is_foreign(found[partition]):
-                self._begin({partition: self._first_of_the_new(partition, offset)})
-                return False
+        self._begun.pop(partition, None)
         self._next[partition] = following
         return True
 
@@ -115,25 +110,36 @@ class Placement:
     def settle(self) -> None:
         """Begins to read again what was stopped.
 
+        However many partitions there are, it waits for one answer that does not come, and no longer than twice `ASK_S`.
+
         Raises:
-            BrokerError: nobody can tell where to begin.
+            BrokerError: nobody can tell where to begin, or the topic was made again while it was read.
         """
         if not self._waiting and not self._stuck:
             return
+        self.unheard()  # all that is new begins here, then: an eager `assign` ends what librdkafka asked, see `_begin`
         found = self._committed([*self._waiting, *self._stuck])
         if found is None:
             return
+        foreign = {partition for partition, one in found.items() if self._is_foreign(one)}
+        if foreign and not self._is_this_topic_known():
+            return
+        until = self._clock() + ASK_S
         waiting, self._waiting = self._waiting, {}
         stuck, self._stuck = self._stuck, {}
-        self._new.difference_update(found)
-        places = {
-            partition: self._first_of_the_new(partition, offset) if self._is_foreign(found[partition]) else offset
-            for partition, offset in waiting.items()
-        }
-        places |= {partition: self._place(partition, offset, found[partition]) for partition, offset in stuck.items()}
         if fresh := sorted(one for one in stuck if one not in self._next and found[one].offset < 0):
             self._tell_fresh(fresh)
-        self._begin(places)
+        places = waiting | {one: self._first_of_the_new(one, found[one].offset) for one in sorted(foreign)}
+        for partition, refused in stuck.items():
+            if partition in foreign:
+                continue
+            place = self._place(partition, refused, found[partition].offset, until)
+            if place is None:
+                self._stuck[partition] = refused
+            else:
+                places[partition] = place
+        if places:
+            self._begin(places)
 
     def _tell_fresh(self, partitions: list[int]) -> None:
         where = f"partitions {partitions} of {self._topic} have no committed offset"
@@ -141,25 +147,29 @@ class Placement:
             raise BrokerError(f"{where}, and KAFKA_AUTO_OFFSET_RESET=error: set one")
         log.info("%s: they are read from their first record on", where)
 
-    def _place(self, partition: int, refused: int | None, found: TopicPartition) -> int:
-        """Where to begin instead of at the offset that was refused.
+    def _place(self, partition: int, refused: int | None, committed: int, until: float) -> int | None:
+        """Where to begin instead of at the offset that was refused; null if the broker must be asked, but not this
+        turn: one that was asked did not answer, or the time is over.
 
         As long as nothing has been read since the partition was assigned, the refusal may be of an earlier assignment:
         librdkafka keeps it for whoever polls. Others have gone on meanwhile, so what is committed now counts.
         """
-        where = f"partition {partition} of {self._topic}"
         if partition in self._next:
             offset = self._next[partition] if refused is None else refused
-        elif found.offset >= 0:
-            offset = found.offset
+        elif committed >= 0:
+            offset = committed
         else:
             return FIRST
-        if self._is_foreign(found):
-            return self._first_of_the_new(partition, offset)
+        if offset != refused:
+            return offset  # it was not refused yet
+        if self._clock() < self._ask_at or self._clock() > until:
+            return None
         try:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ASK_S)
         except KafkaException:
+            self._ask_at = self._clock() + AGAIN_S
             return offset  # it is refused again, and asked again
+        where = f"partition {partition} of {self._topic}"
         if offset < low:
             gone = f"{low - offset} offsets of {where} are gone unread ({offset} to {low - 1}): retention was faster"
             if self._strict:
@@ -198,20 +208,31 @@ class Placement:
 
     def _is_foreign(self, found: TopicPartition) -> bool:
         """Whether it was committed in another topic of this name."""
-        if self._identity is None or not self._identity.is_foreign(found.metadata):
-            return False
-        self._identity.look_now()  # it may be this process that knows the former topic only: then it ends here
-        return True
+        return self._identity is not None and self._identity.is_foreign(found.metadata)
+
+    def _is_this_topic_known(self) -> bool:
+        """Whether this topic is the one that is there now. If this process knows the former one only, it ends here."""
+        assert self._identity is not None
+        known = self._identity.look_now()
+        if not known:
+            self._ask_at = self._clock() + AGAIN_S
+        return known
 
     def _begin(self, places: Mapping[int, int]) -> None:
         """Reads these partitions from these offsets on. (`seek` works only in partitions that are being read.)"""
-        chosen = [TopicPartition(self._topic, partition, offset) for partition, offset in places.items()]
+        self._new.difference_update(places)
+        self._begun.update(places)
         try:
-            self._consumer.incremental_unassign(chosen)
-            self._consumer.incremental_assign(chosen)
+            self._consumer.incremental_unassign(self._at(places))
+            self._consumer.incremental_assign(self._at(places))
         except KafkaException as error:
             if error.args[0].code() != KafkaError._STATE:
                 raise
-            # The eager assignors know the whole assignment only: the others go on where they are.
-            others = [one for one in self._consumer.assignment() if one.partition not in places]
-            self._consumer.assign(chosen + self._consumer.position(others))
+            # The eager assignors know the whole assignment only. The others go on where they are, which librdkafka's
+            # `position` does not know of those that have given no record yet: it would ask what is committed there once
+            # more, a question that may be lost, and in a partition that is at its end nobody would notice.
+            known = self._next | self._begun
+            self._consumer.assign(self._at({one: known[one] for one in known if one not in self._stuck}))
+
+    def _at(self, places: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition, offset) for partition, offset in places.items()]

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from consumer.errors import BrokerError
 from consumer.stream import identity
+from consumer.stream.clients import AnsweringConsumer
 from ops.local_kafka import topics
 from tests.brokers import Kafka
 from tests.stream.stage import PARTITIONS, Member, ShuffledWork, Stage, assert_each_once_and_in_order
@@ -20,10 +21,11 @@ def admin(kafka: Kafka) -> AdminClient:
     return topics.admin(kafka.bootstrap_servers)
 
 
-def commit(stage: Stage, offset: int, metadata: str = "") -> None:
-    """Sets the group's offset in every partition, as a tool would."""
+def commit(stage: Stage, *offsets: int, metadata: str = "") -> None:
+    """Sets the group's offsets as a tool would: one for every partition, or one for each."""
     consumer = Consumer({"bootstrap.servers": stage.bootstrap_servers, "group.id": stage.settings.kafka.group_id})
-    places = [TopicPartition(stage.input, partition, offset, metadata) for partition in range(PARTITIONS)]
+    each = offsets if len(offsets) > 1 else offsets * PARTITIONS
+    places = [TopicPartition(stage.input, partition, offset, metadata) for partition, offset in enumerate(each)]
     consumer.commit(offsets=places, asynchronous=False)
     consumer.close()
 
@@ -71,6 +73,33 @@ def test_records_that_retention_took_are_told_by_number_and_the_rest_is_read(
     ]
 
 
+def test_an_eager_assignor_begins_one_partition_anew_and_asks_for_no_other(
+    kafka: Kafka, admin: AdminClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What librdkafka asks of the group's coordinator may be lost (#5586)."""
+    begun: list[list[int]] = []
+
+    def assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        begun.append([one.offset for one in partitions])
+        Consumer.assign(consumer, partitions)
+
+    monkeypatch.setattr(AnsweringConsumer, "assign", assign)
+    stage = Stage(kafka, "exactly-once", KAFKA_PARTITION_ASSIGNMENT_STRATEGY="range")
+    fill(stage, 10, "event")
+    commit(stage, 10, 2, 10)  # two are at their end, where librdkafka's `position` knows nothing
+    for future in admin.delete_records([TopicPartition(stage.input, 1, 7)]).values():
+        future.result()
+    member = Member(stage.settings, ShuffledWork(stage.output, seed=1))
+    found = values(stage, 3)
+    fill(stage, 1, "later")
+    later = values(stage, 6)
+    member.stop()
+    assert found == [b"event-1-7", b"event-1-8", b"event-1-9"]
+    assert later == [*found, b"later-0-0", b"later-1-0", b"later-2-0"]
+    assert begun
+    assert all(offset >= 0 for offsets in begun for offset in offsets)
+
+
 def test_a_service_that_is_told_to_stop_at_gaps_ends_and_says_which_offsets_are_gone(
     kafka: Kafka, admin: AdminClient
 ) -> None:
@@ -105,7 +134,7 @@ def test_a_topic_that_was_made_again_while_nobody_read_is_read_from_its_first_re
     (mark,) = stage.marks()
     make_again(stage, admin)
     published = fill(stage, 9, "new")
-    commit(stage, 4, mark)  # the brokers forgot it with the topic, but a commit on its way may come after that
+    commit(stage, 4, metadata=mark)  # the brokers forgot it with the topic, but a commit on its way may come after that
     second = Member(stage.settings, ShuffledWork(stage.output, seed=2))
     found = values(stage, 12 + 27)
     second.stop()
