@@ -49,7 +49,8 @@ from consumer.settings import Settings
 from consumer.signals import StopRequest
 from consumer.status import Status, status_of
 from consumer.stream import clients, preflight
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.loop import LONGEST_TURN_S, StreamLoop
 from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import make_publisher

@@ -16,8 +16,9 @@ Rules that everything rests on:
 - One publication at a time. Its outcomes stay in the ledger until the broker's answer is known; an
   aborted publication is published again from the ledger, without fetching anything twice.
 - A claim carries the tenure of its partition. Work finished for an earlier tenure is dropped.
-- After every assignment each of its partitions is told pause or resume explicitly: librdkafka keeps
-  a pause across revocation and re-assignment.
+
+Whether a partition is fetched from is `consumer.stream.flow`'s, when the next publication begins
+`consumer.stream.pace`'s to say.
 """
 
 from __future__ import annotations
@@ -25,54 +26,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from consumer.records import Outcome, Record
+from consumer.stream.flow import Flow
 from consumer.stream.ledger import Entry, Ledger, Stand
-from consumer.stream.protocol import (
-    Action,
-    Claim,
-    Halt,
-    Pause,
-    Publish,
-    Published,
-    Resolve,
-    Result,
-    Resume,
-    Submit,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the core may hold and how it paces publications.
-
-    Intake stops at a limit and begins again at half of it: a pause throws away what librdkafka has
-    fetched ahead, so it must not happen for every record.
-    """
-
-    in_flight: int = 64
-    """Most events being worked on."""
-    queued: int = 256
-    """Most events waiting to be worked on."""
-    held_bytes: int = 64 * 2**20
-    """Most bytes of events and outcomes, over all partitions."""
-    held_each: int = 10_000
-    """Most events of one partition between arrival and commit: how far work runs ahead of its front."""
-    publish_outcomes: int = 1_000
-    """Most outcomes in one publication."""
-    publish_bytes: int = 4 * 2**20
-    """Most bytes in one publication, unless a single outcome is larger."""
-    publish_pause_s: float = 0.05
-    """Least time from the end of one publication to the next under load: a flood is published in twenty transactions a
-    second."""
-    publish_pause_each_s: float = 0.01
-    """The same for each outcome of the one before, if that is less: those that come singly wait for next to nothing. A
-    transaction costs service and broker some 10 ms of CPU, which is there when there is so little to do. But it is no
-    less than what the one before took: for about so long the broker goes on ending that one (its markers), and a
-    transaction that begins meanwhile is told to try again, which librdkafka does after 300 ms."""
-    retry_pause_s: float = 0.1
-    """Pause after the first failed publication; it doubles from failure to failure, up to 5 s."""
+from consumer.stream.limits import Limits
+from consumer.stream.pace import Pace
+from consumer.stream.protocol import Action, Claim, Halt, Publish, Published, Resolve, Result, Submit
 
 
 class StreamCore:
@@ -86,15 +46,12 @@ class StreamCore:
         self._queued = 0
         self._in_flight = 0
         self._leaving: frozenset[int] = frozenset()
-        self._paused: dict[int, bool | None] = {}  # null: not told since its assignment
-        self._full = False  # hysteresis of the limits over all partitions
+        self._flow = Flow(limits)
+        self._pace = Pace(limits)
         self._on_hold = False
         self._publication: Publish | None = None
-        self._publishing_since = 0.0
         self._unresolved = False
         self._asked = False  # a Resolve was given out and not answered
-        self._publish_at = -math.inf
-        self._failures = 0
         self._stopping = False
         self._halt: str | None = None
 
@@ -106,7 +63,7 @@ class StreamCore:
             self._forget(partition)
             self._tenure += 1
             self._ledgers[partition] = Ledger(partition, self._tenure)
-            self._paused[partition] = None
+            self._flow.assigned(partition)
 
     def revoking(self, partitions: Collection[int]) -> None:
         """These partitions will be taken away: begin nothing new in them, publish what is finished now."""
@@ -198,7 +155,7 @@ class StreamCore:
             raise ValueError("no publication is under way")
         if answer.result is Result.UNKNOWN:
             self._unresolved = True
-            self._pause_after_failure(now)
+            self._pace.failed(now)
             return []
         self._publication = None
         if answer.result is Result.COMMITTED:
@@ -214,7 +171,7 @@ class StreamCore:
                     "smallest form: raise the topics' max.message.bytes"
                 )
         if not answer.rejected:
-            self._pause_after_failure(now)
+            self._pace.failed(now)
         return []
 
     def resolved(self, committed: Mapping[int, int] | None, now: float) -> list[Entry]:
@@ -229,12 +186,12 @@ class StreamCore:
         publication = self._publication
         self._asked = False
         if committed is None or publication is None:
-            self._pause_after_failure(now)
+            self._pace.failed(now)
             return []
         self._settle()
         done = {p: offset for p, offset in publication.offsets.items() if committed.get(p, -1) >= offset}
         if not done:
-            self._pause_after_failure(now)
+            self._pace.failed(now)
             return []
         return self._released(publication, done, now)
 
@@ -258,7 +215,9 @@ class StreamCore:
         actions: list[Action] = []
         if not self._leaving:  # inside a revocation only what leaves matters, and its callback must be short
             actions += self._submissions()
-            actions += self._flow()
+            actions += self._flow.changes(
+                self._ledgers.values(), self._queued, on_hold=self._on_hold, stopping=self._stopping
+            )
         publish = self._publish(now)
         if publish is not None:
             actions.append(publish)
@@ -267,11 +226,11 @@ class StreamCore:
     def due(self, now: float) -> float:
         """Seconds until `actions` may have something new without any news; infinite if it will not."""
         waiting = self._unresolved or (self._publication is None and any(self._fronts()))
-        return max(0.0, self._publish_at - now) if waiting else math.inf
+        return self._pace.left_s(now) if waiting else math.inf
 
     def pause_s(self, now: float) -> float:
         """Seconds in which nothing is published, whatever finishes."""
-        return 0.0 if self._hurry() else max(0.0, self._publish_at - now)
+        return 0.0 if self._hurry() else self._pace.left_s(now)
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────────
 
@@ -318,31 +277,6 @@ class StreamCore:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    def _flow(self) -> list[Action]:
-        """Pause and resume: what each partition should be, against what it was last told."""
-        limits = self._limits
-        held_bytes = sum(ledger.bytes for ledger in self._ledgers.values())
-        queued = limits.queued + (limits.in_flight if self._on_hold else 0)  # what was in flight may wait as well
-        if self._full:
-            self._full = self._queued > queued // 2 or held_bytes > limits.held_bytes // 2
-        else:
-            self._full = self._queued >= queued or held_bytes >= limits.held_bytes
-        pause: list[int] = []
-        resume: list[int] = []
-        for partition, ledger in self._ledgers.items():
-            told = self._paused[partition]
-            far = len(ledger) >= (limits.held_each // 2 if told else limits.held_each)
-            want = self._stopping or self._full or far
-            if want is not told:
-                (pause if want else resume).append(partition)
-                self._paused[partition] = want
-        actions: list[Action] = []
-        if pause:
-            actions.append(Pause(tuple(pause)))
-        if resume:
-            actions.append(Resume(tuple(resume)))
-        return actions
-
     def _submissions(self) -> list[Action]:
         actions: list[Action] = []
         while self._queue and self._in_flight < self._limits.in_flight and not self._on_hold:
@@ -359,21 +293,22 @@ class StreamCore:
 
     def _publish(self, now: float) -> Action | None:
         if self._unresolved and self._publication:
-            if self._asked or now < self._publish_at:
+            if self._asked or self._pace.left_s(now):
                 return None
             self._asked = True
             return Resolve(tuple(self._publication.offsets))
-        if self._publication or (now < self._publish_at and not self._hurry()):
+        if self._publication or self.pause_s(now):
             return None
         publication = self._gather()
         if publication.claims:
-            self._publication, self._publishing_since = publication, now
+            self._publication = publication
+            self._pace.began(now)
             return publication
         return None
 
     def _hurry(self) -> bool:
         """Whether the pause between publications is waived: never after a failure."""
-        return self._failures == 0 and (self._stopping or bool(self._leaving))
+        return not self._pace.failing and (self._stopping or bool(self._leaving))
 
     def _gather(self) -> Publish:
         """The fronts of all partitions, up to the limits of one publication; leaving ones first."""
@@ -399,9 +334,7 @@ class StreamCore:
         )
 
     def _released(self, publication: Publish, offsets: Mapping[int, int], now: float) -> list[Entry]:
-        self._failures = 0
-        pause_s = max(self._limits.publish_pause_each_s * len(publication.claims), now - self._publishing_since)
-        self._publish_at = now + min(pause_s, self._limits.publish_pause_s)
+        self._pace.committed(len(publication.claims), now)
         tenures = {claim.partition: claim.tenure for claim in publication.claims}
         gone: list[Entry] = []
         for partition, offset in offsets.items():
@@ -413,10 +346,6 @@ class StreamCore:
     def _settle(self) -> None:
         """There is no publication under way any more."""
         self._publication, self._unresolved, self._asked = None, False, False
-
-    def _pause_after_failure(self, now: float) -> None:
-        self._publish_at = now + min(5.0, self._limits.retry_pause_s * 2**self._failures)
-        self._failures = min(self._failures + 1, 16)
 
     def _of(self, claim: Claim) -> Ledger | None:
         """The ledger that a claim belongs to; null if its tenure is over."""
@@ -443,6 +372,6 @@ class StreamCore:
             self._queued -= ledger.queued
         self._in_flight -= len(in_flight)
         self._queue = deque(claim for claim in self._queue if claim.partition != partition)
-        self._paused.pop(partition, None)
+        self._flow.forget(partition)
         self._leaving -= {partition}
         return in_flight

@@ -15,8 +15,9 @@ from consumer.metrics import Metrics
 from consumer.settings import Settings
 from consumer.stream import clients
 from consumer.stream.at_least_once import PlainPublisher
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
+from consumer.stream.limits import Limits
 from consumer.stream.loop import StreamLoop
 from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import Publisher

@@ -11,7 +11,7 @@ from functools import partial
 from greenlet import getcurrent
 
 from consumer.errors import BrokerError, FatalError
-from consumer.stream.core import Limits
+from consumer.stream.limits import Limits
 from tests.simulation.agenda import Agenda
 from tests.simulation.answers import Killed
 from tests.simulation.broker import Broker

@@ -13,7 +13,8 @@ from consumer.evidence import evidence
 from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.records import Message, Outcome, Record
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.loop import Finished, StreamLoop
 from consumer.stream.protocol import Publish, Published, Result
 from consumer.stream.publisher import Publisher

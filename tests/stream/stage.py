@@ -20,7 +20,8 @@ from consumer.metrics import Metrics
 from consumer.records import Message, Outcome, Record
 from consumer.settings import Settings
 from consumer.stream import clients, preflight
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.loop import StreamLoop
 from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import make_publisher

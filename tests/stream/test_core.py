@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.protocol import (
     Action,
     Claim,

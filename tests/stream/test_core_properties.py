@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from consumer.records import Message, Outcome
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.protocol import Claim, Halt, Pause, Publish, Published, Resolve, Result, Resume, Submit
 from tests.stream.factories import record
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.protocol import Claim, Pause, Publish, Published, Result, Resume, Submit
 from consumer.stream.source import POLL_BYTES
 from tests.stream.factories import outcome, record

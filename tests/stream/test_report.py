@@ -11,7 +11,8 @@ from consumer.failures import RecentFailures
 from consumer.metrics import Metrics
 from consumer.records import Record
 from consumer.status import HeldUp, PartitionStatus, StreamStatus
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.protocol import Claim, Publish, Published, Result, Submit
 from consumer.stream.report import DESCRIBED_AFTER_S, HELD_LOG_AFTER_S, LastMinute, Reporter
 from consumer.stream.source import Source

@@ -10,7 +10,8 @@ import pytest
 from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.records import Outcome, Record
-from consumer.stream.core import Limits, StreamCore
+from consumer.stream.core import StreamCore
+from consumer.stream.limits import Limits
 from consumer.stream.loop import StreamLoop
 from consumer.stream.protocol import Publish, Published, Result
 from consumer.stream.publisher import Publisher
