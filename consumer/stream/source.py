@@ -7,17 +7,14 @@ methods are called inside `Source.poll` and `Source.close`.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from operator import methodcaller
 from typing import Any, Protocol
 
 from confluent_kafka import (
     OFFSET_INVALID,
-    TIMESTAMP_NOT_AVAILABLE,
     KafkaError,
     KafkaException,
     Message,
@@ -26,9 +23,11 @@ from confluent_kafka import (
 
 from consumer.errors import BrokerError, FatalError
 from consumer.logs import Repeats
-from consumer.records import Headers, Record
+from consumer.records import Record
 from consumer.stream.clients import AnsweringConsumer, CommitAnswer
 from consumer.stream.identity import TopicIdentity
+from consumer.stream.membership import membership_in
+from consumer.stream.messages import record_of
 from consumer.stream.orphans import Orphans
 from consumer.stream.placement import Placement
 
@@ -41,14 +40,6 @@ FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATI
 POLL_BYTES = 8 * 2**20
 """A poll ends with the record that reaches so many. The core counts bytes between two polls only, and has room for
 thousands of events: of the largest ones that would be gigabytes, if the broker is quick."""
-
-METADATA_V2 = b"CGMDv2:"
-"""How librdkafka's serialised group metadata begin (rdkafka_cgrp.c, since 1.5); the generation follows as an int32
-in the machine's own byte order, then the group's and the member's name, each ended by a zero. Where they begin
-otherwise, only partitions that are held tell of a membership."""
-
-HEADERS_OF: Callable[[Message], list[tuple[str, bytes]] | None] = methodcaller("headers")
-"""See `_headers`."""
 
 
 class Listener(Protocol):
@@ -164,7 +155,7 @@ class Source:
         message = self._consumer.poll(timeout_s)
         while message is not None:
             if self._is_record(message):
-                record = _record(message)
+                record = record_of(message)
                 self._gathered.append(record)
                 size += record.size
                 if len(self._gathered) >= most or size >= POLL_BYTES:
@@ -222,21 +213,18 @@ class Source:
         """Whether the coordinator has taken this member in, with partitions or without. Asks no broker.
 
         With ``group.protocol=consumer`` librdkafka tells nothing of an assignment that is empty and stays so. But its
-        serialised group metadata carry the generation, there the member's epoch: -1 outside, 0 while it asks to join.
+        group metadata carry the member's epoch.
         """
-        metadata = self._consumer.consumer_group_metadata()
-        if not isinstance(metadata, bytes) or not metadata.startswith(METADATA_V2):
+        found = membership_in(self._consumer.consumer_group_metadata())
+        if found is None:
             return bool(self._held)
-        generation = int.from_bytes(metadata[len(METADATA_V2) :][:4], sys.byteorder, signed=True)
-        return generation > 0 and bool(self._consumer.memberid())  # which a classic member loses first
+        return found.generation > 0 and bool(found.name)  # which a classic member loses first
 
     def group_metadata(self) -> Any | None:
         """What fences a zombie's transaction, read afresh each time; null while not in the group.
 
         Metadata of a member that never joined is accepted by the broker without fencing, so they are read for the
         member's name. (Where they cannot be read, it is asked last: its heartbeat thread may lose it at any moment.)
-        One question and not two, since each waits for librdkafka's main thread with the interpreter's lock held:
-        3 ms while both of two cores are busy.
 
         And they are given out to the member only that the partitions were assigned to. A group that has
         forgotten a member with a stable name takes it in as a new one, and librdkafka keeps its partitions
@@ -244,9 +232,8 @@ class Source:
         worked on them meanwhile, and the new member's metadata would not fence the old one's outcomes.
         """
         metadata = self._consumer.consumer_group_metadata()
-        member = _member_in(metadata)
-        if member is None:
-            member = self._consumer.memberid()
+        found = membership_in(metadata)
+        member = self._consumer.memberid() if found is None else found.name
         self._forgotten = bool(self._held and member) and member != self._member
         return metadata if member and not self._forgotten else None
 
@@ -313,42 +300,3 @@ class Source:
                 self._placement.unheard()
             self._troubles.warning(error.code(), "Kafka consumer: %s", error.str())
         return False
-
-
-def _member_in(metadata: object) -> str | None:
-    """Whom group metadata name, empty if nobody; null where they are written in another way."""
-    if not isinstance(metadata, bytes) or not metadata.startswith(METADATA_V2):
-        return None
-    names = metadata[len(METADATA_V2) + 4 :].split(b"\0", 2)
-    return names[1].decode("utf-8", "replace") if len(names) == 3 else None
-
-
-def _record(message: Message) -> Record:
-    kind, timestamp = message.timestamp()
-    return Record(
-        topic=message.topic(),
-        partition=message.partition(),
-        offset=message.offset(),
-        timestamp_ms=-1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp,
-        key=message.key(),
-        value=message.value(),
-        headers=_headers(message),
-    )
-
-
-def _headers(message: Message) -> Headers:
-    """The record's headers; none of them if the *name* of one is not UTF-8, which the client cannot hand over.
-
-    Its C code then sets an exception and returns all the same, headers without a name, which crash the interpreter
-    when they are looked at. The interpreter checks for that wherever a call goes the general way, as `HEADERS_OF`
-    does; a call that is written out (``message.headers()``) it has made faster, without the check, by the eighth time.
-    """
-    try:
-        return tuple(HEADERS_OF(message) or ())
-    except (SystemError, UnicodeDecodeError):
-        log.warning(
-            "offset %d of partition %d has a header whose name is not UTF-8: it is read without its headers",
-            message.offset(),
-            message.partition(),
-        )
-        return ()
