@@ -22,8 +22,14 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 WAKE_EVERY_S = 0.1
-"""A third of the heartbeat interval. To be woken costs librdkafka some 50 µs, and whoever asks waits until that has a
-core, with the interpreter's lock held: 3 ms on a busy machine. A busy stream asks for its metadata often enough."""
+"""A third of the heartbeat interval.
+
+To be woken costs librdkafka some 40 µs, and whoever asks holds the interpreter's lock until its main thread has had a
+core. That thread waits for no broker, and calls nothing of Python's, so nothing but the machine can draw it out.
+Measured in 14 stretches of 5 to 15 s, under both group protocols, with a broker that answered, was frozen, or was away,
+and up to ten processes for each of two cores: 0.04 ms, one of a hundred times up to 16 ms, at most 88 ms. With cores to
+spare that is 0.04 % of one. Asked less often, it would add to the time for which a partition that moves is with nobody.
+A busy stream, which asks for its metadata with every publication, is not woken for anything else."""
 
 
 class PromptConsumer(Consumer):
