@@ -38,11 +38,13 @@ import logging
 import time
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.errors import BrokerError
 from consumer.logs import Repeats
+from consumer.stream.hand_overs import HandOvers
 from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
 from consumer.stream.protocol import Claim, Publish, Published, Result
 from consumer.stream.source import Source
@@ -100,6 +102,7 @@ class TransactionalPublisher:
         self._stable_name = stable_name
         self._transaction_timeout_s = transaction_timeout_s
         self._clock = clock
+        self._hand_overs = HandOvers(source, clock)
         self._outbox: Outbox | None = None
         self._suspects: set[Claim] = set()
         self._tend_at = 0.0
@@ -122,14 +125,16 @@ class TransactionalPublisher:
             return Published(Result.FENCED, OUTLIVED)
         # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
         deadline = self._clock() + min(budget_s, 0.8 * self._transaction_timeout_s)
-        metadata = self._source.group_metadata()
-        if metadata is None:
-            return Published(Result.ABORTED, "not a member of the group")
         if self._outbox is None:
             self.replace(budget_s)
         outbox = self._outbox
         if outbox is None:
             return Published(Result.ABORTED, "no producer yet")
+        if not self._hand_overs.may_begin(publication.offsets, deadline - self._clock()):
+            return Published(Result.ABORTED, "the group's coordinator does not answer")
+        metadata = self._source.group_metadata()
+        if metadata is None:
+            return Published(Result.ABORTED, "not a member of the group")
         producer = outbox.producer
         committing = False
         prompt = True
@@ -140,8 +145,7 @@ class TransactionalPublisher:
             if outbox.failed:
                 self._abort(deadline)
                 return outbox.answer() or Published(Result.ABORTED, "the transaction failed")
-            offsets = self._source.positions(publication.offsets)
-            prompt = self._again(deadline, lambda left: producer.send_offsets_to_transaction(offsets, metadata, left))
+            prompt = self._hand_over(producer, self._source.positions(publication.offsets), metadata, deadline)
             committing = True
             prompt = self._again(deadline, producer.commit_transaction) and prompt
         except Late as late:
@@ -183,6 +187,15 @@ class TransactionalPublisher:
     def close(self, budget_s: float) -> None:  # noqa: ARG002 - nothing is open between publications
         """No transaction is open between publications, so there is nothing to wait for."""
         self._discard()
+
+    def _hand_over(self, producer: Producer, offsets: list[TopicPartition], metadata: Any, deadline: float) -> bool:
+        try:
+            prompt = self._again(deadline, lambda left: producer.send_offsets_to_transaction(offsets, metadata, left))
+        except Late:
+            self._hand_overs.unanswered(producer)
+            raise
+        self._hand_overs.answered()
+        return prompt
 
     def _unfinished(self, committing: bool, reason: str, deadline: float) -> Published:
         if committing:

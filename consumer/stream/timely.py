@@ -7,7 +7,8 @@ So after every planned restart of a coordinator a publication could stand for mi
 
 Here that call runs on a thread of its own, and is waited for as long as was said. Who gives up on it lets go of the
 producer: another one, under the same transactional id, knows no coordinator yet and asks for it, and ends what this
-one may still send late. The thread, and the producer with it, lasts until librdkafka answers.
+one may still send late. The thread, and the producer with it, lasts until librdkafka answers:
+`consumer.stream.hand_overs` keeps them few.
 """
 
 from __future__ import annotations

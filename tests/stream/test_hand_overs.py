@@ -1,0 +1,85 @@
+"""While the group's coordinator takes no offsets, producers are not tied to it one after the other."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from consumer.stream.hand_overs import MOST_WAITING, PATIENCE_S, HandOvers
+from consumer.stream.source import Source
+from consumer.stream.timely import TimelyProducer
+
+
+class Coordinator:
+    """A source whose coordinator answers, or does not."""
+
+    def __init__(self) -> None:
+        self.answers = False
+        self.asked = 0
+
+    def committed(self, partitions: list[int], timeout_s: float) -> dict[int, int] | None:
+        self.asked += 1
+        return dict.fromkeys(partitions, 0) if self.answers else None
+
+
+class Stage:
+    """Hand-overs, and the time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.coordinator = Coordinator()
+        self.hand_overs = HandOvers(cast("Source", self.coordinator), lambda: self.now)
+        self.waiting: list[TimelyProducer] = []
+
+    def may_begin(self) -> bool:
+        return self.hand_overs.may_begin([0], 8.0)
+
+    def lose_a_producer(self) -> None:
+        producer = TimelyProducer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+        self.waiting.append(producer)
+        self.hand_overs.unanswered(producer)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_a_coordinator_that_takes_offsets_is_not_asked(stage: Stage) -> None:
+    assert stage.may_begin()
+    assert stage.coordinator.asked == 0
+
+
+def test_one_that_did_not_take_them_is_asked_until_it_does(stage: Stage) -> None:
+    stage.lose_a_producer()
+    assert not stage.may_begin()
+    stage.coordinator.answers = True
+    assert stage.may_begin()
+    stage.hand_overs.answered()
+    asked = stage.coordinator.asked
+    assert stage.may_begin()
+    assert stage.coordinator.asked == asked
+
+
+def test_where_it_answers_and_takes_none_two_producers_wait_and_then_few(stage: Stage) -> None:
+    stage.coordinator.answers = True
+    for _ in range(MOST_WAITING):
+        assert stage.may_begin()
+        stage.lose_a_producer()
+    for minutes in (1, 2, 4, 8):
+        assert not stage.may_begin()
+        stage.now += minutes * PATIENCE_S - 1.0
+        assert not stage.may_begin()
+        stage.now += 1.0
+        assert stage.may_begin()
+        stage.lose_a_producer()
+
+
+def test_a_producer_that_librdkafka_has_answered_does_not_count(stage: Stage) -> None:
+    stage.coordinator.answers = True
+    for _ in range(MOST_WAITING):
+        stage.lose_a_producer()
+    assert not stage.may_begin()
+    stage.waiting.pop()
+    assert stage.may_begin()
