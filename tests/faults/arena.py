@@ -111,6 +111,14 @@ class Arena:
         """The broker that a transactional id belongs to."""
         return self.leader("__transaction_state", java_hash(transactional_id) % TRANSACTION_LOG_PARTITIONS)
 
+    def in_sync(self) -> bool:
+        """Whether every partition has all of its copies."""
+        try:
+            topics = self._admin.list_topics(timeout=10).topics.values()
+        except KafkaException:
+            return False
+        return all(len(one.isrs) == len(one.replicas) for topic in topics for one in topic.partitions.values())
+
     def move_leaders_home(self) -> None:
         """Every partition's leader becomes its first replica again: after a bounce, a third of them move."""
         self._admin.elect_leaders(ElectionType.PREFERRED).result(30)

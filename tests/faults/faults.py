@@ -46,9 +46,24 @@ def kill_and_start(run: Run) -> None:
 
 def fate(run: Run) -> None:
     """Waits until the first instance has met the end that `Scenario.die_at` gave it, and stands again."""
+    _await_its_end(run)
+    run.instances[0].wait_until_ready(run.asked)
+
+
+def fate_and(more: Fault) -> Fault:
+    """The same, and more at the moment of that end."""
+
+    def fault(run: Run) -> None:
+        _await_its_end(run)
+        more(run)
+        run.instances[0].wait_until_ready(run.asked)
+
+    return fault
+
+
+def _await_its_end(run: Run) -> None:
     lives = run.instances[0].lives
     run.wait(lambda: run.instances[0].lives > lives or run.complete(), run.size.stall_s)
-    run.instances[0].wait_until_ready(run.asked)
 
 
 def freeze(seconds: float) -> Fault:
@@ -138,6 +153,16 @@ def bounce_broker(role: Role = "any") -> Fault:
         run.arena.move_leaders_home()
 
     return fault
+
+
+def roll_brokers(run: Run) -> None:
+    """A rolling restart, as an upgrade does it: each broker stops cleanly and comes back, the next one when all has its
+    copies again; then the leaders come home."""
+    for broker in (1, 2, 3):
+        run.arena.kafka.stop(broker)
+        run.arena.kafka.start(broker)
+        run.wait(run.arena.in_sync, run.size.stall_s)
+    run.arena.move_leaders_home()
 
 
 def pause_broker(seconds: float) -> Fault:

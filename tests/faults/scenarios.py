@@ -16,12 +16,14 @@ from tests.faults.faults import (
     calm,
     cut,
     fate,
+    fate_and,
     freeze,
     join_and_leave,
     join_in_a_cut,
     kill_and_start,
     kill_broker,
     pause_broker,
+    roll_brokers,
     stop_and_start,
 )
 from tests.faults.proxy import Cut
@@ -122,6 +124,15 @@ KILL = Scenario("kill", (kill_and_start,))
 ZOMBIE = Scenario("zombie", (freeze(5.5),), stable=False, settings=SHORT)
 CHURN = Scenario("joins-and-leaves", (join_and_leave,), stable=False, settings=SHORT)
 ABORTS = Scenario("aborts", (calm, kill_and_start), options=("--abort-every", "3"), settings=SHORT)
+# A transaction with its offsets handed over is left open, and whoever takes the coordinator's place must know of it.
+LEFT_OPEN = replace(
+    die("after-send-offsets", 15),
+    name="kill-after-send-offsets-and-bounce",
+    faults=(fate_and(bounce_broker("group coordinator")),),
+    stable=False,
+    hurts_brokers=True,
+    large_only=True,
+)
 BROKER_KILL = brokers("broker-kill", kill_broker())
 CUT_ONE = Scenario("cut-one", (cut(Cut.HELD, 5.0),), stable=False, proxied="first", settings=SHORT)
 
@@ -153,6 +164,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     brokers("group-coordinator-bounce", bounce_broker("group coordinator")),
     brokers("broker-pause", pause_broker(4.0), large_only=True),
     brokers("group-coordinator-kill", kill_broker("group coordinator")),
+    brokers("rolling-restart", roll_brokers, large_only=True),
+    LEFT_OPEN,
+    replace(LEFT_OPEN, name="kill-after-send-offsets-and-bounce-stable", stable=True),
     brokers("transaction-coordinator-kill", kill_broker("transaction coordinator")),
     # The network.
     Scenario("cut-all", (cut(Cut.HELD, 5.0), cut(Cut.CLOSED, 2.0)), proxied="all", settings=SHORT),
