@@ -2,9 +2,10 @@
 
 A producer whose hand-over is not answered is lost, with its six threads, until librdkafka answers
 (`consumer.stream.timely`). While only the coordinator is away, which a member under ``group.protocol=consumer``
-outlives with all that it holds, every attempt at a publication would lose one: six in the first minute, and none of
-them had ended 75 s after the coordinator was back (three brokers, one of them killed). So after the first, the consumer
-asks the coordinator, by a call that keeps to its time, and a producer is used again once that is answered.
+outlives with all that it holds, every attempt at a publication would lose one: six in the first minute, and they lasted
+until ten minutes after the coordinator was back, when brokers close connections that nobody uses (three brokers, one of
+them killed). So after the first, the consumer asks the coordinator, by a call that keeps to its time, and a producer is
+used again once that is answered.
 
 Where the consumer is answered and producers are not, as with a broker that takes no new connections, there are
 `MOST_WAITING` of them, and then another after one minute, two, four and so on: librdkafka may never answer those that
