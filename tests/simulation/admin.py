@@ -1,4 +1,4 @@
-"""An admin client that can do what the service asks of one: describe the group, name a topic's partitions.
+"""An admin client that can do what the service asks of one: describe the group, name a topic's partitions and its id.
 
 A real one may lose the group's coordinator for good: where that has moved it is refused, where it has left the cluster
 it is told nothing. Only another client finds the new one.
@@ -57,8 +57,8 @@ class Admin:
 
     def describe_topics(self, topics: TopicCollection, request_timeout: float) -> dict[str, Future[Any]]:
         answer: Future[Any] = Future()
-        partitions = range(self._broker.topics[self._broker.input])
-        answer.set_result(SimpleNamespace(partitions=[SimpleNamespace(id=number) for number in partitions]))
+        partitions = [SimpleNamespace(id=number) for number in range(self._broker.topics[self._broker.input])]
+        answer.set_result(SimpleNamespace(partitions=partitions, topic_id=self._broker.made))
         return {self._broker.input: answer}
 
     def _description(self) -> GroupDescription:

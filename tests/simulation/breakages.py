@@ -72,6 +72,21 @@ class BlindToOrphans(Source):
         super().__init__(*arguments, orphans=None, **more)
 
 
+class BlindToTheTopic(Source):
+    """Never looks which topic it is that has the name."""
+
+    def __init__(self, *arguments: Any, identity: Any = None, **more: Any) -> None:
+        super().__init__(*arguments, identity=None, **more)
+
+
+class BlindToMarks(Source):
+    """Notices that its topic is made again, and not that an offset was committed in the former one."""
+
+    def __init__(self, *arguments: Any, identity: Any, **more: Any) -> None:
+        identity.is_foreign = lambda mark: False
+        super().__init__(*arguments, identity=identity, **more)
+
+
 class BelievesOldRefusals(Source):
     """Takes what librdkafka says of a partition for true although the partition was given up since."""
 
@@ -181,6 +196,8 @@ BREAKAGES: dict[str, tuple[str, Parts]] = {
     "metadata of nobody": ("zombies", replace(SOUND, source=IsNobody)),
     "member id asked before the metadata": ("everything", replace(SOUND, source=AsksForItsMemberIdFirst)),
     "no look for partitions that are with nobody": ("crashes", replace(SOUND, source=BlindToOrphans)),
+    "a topic that was made again is taken for the same": ("remade", replace(SOUND, source=BlindToTheTopic)),
+    "an offset of the former topic is taken for one of this": ("remade", replace(SOUND, source=BlindToMarks)),
     "what is said of a partition that was given up is believed": (
         "rebalances",
         replace(SOUND, source=BelievesOldRefusals),

@@ -18,6 +18,9 @@ from tests.simulation.log import Entry, PartitionLog
 from tests.simulation.offsets import GroupOffsets
 from tests.simulation.transactions import Place, TransactionCoordinator, Transactions
 
+MARK = "topic-id="
+"""As `consumer.stream.identity` has it."""
+
 OFFSETS: Place = ("__consumer_offsets", 0)
 
 MAX_POLL_S = 60.0
@@ -61,6 +64,8 @@ class Broker:
     ) -> None:
         self.topics = dict(topics)
         self.input = next(iter(topics))
+        self.made = 0
+        """How often the input topic was made again."""
         self.logs: dict[Place, PartitionLog] = {(t, p): PartitionLog() for t, n in topics.items() for p in range(n)}
         self.group: GroupCoordinator | HeartbeatCoordinator
         if assignor == "consumer":
@@ -115,6 +120,19 @@ class Broker:
     def _discover(self) -> None:
         self.group.partitions = self.topics[self.input]
         self.group.shake()
+
+    @property
+    def mark(self) -> str:
+        """What stands beside an offset of the input topic that is there now."""
+        return f"{MARK}{self.made}"
+
+    def make_again(self) -> None:
+        """The input topic is deleted and made again: its id is new, its records and the offsets in it are gone."""
+        self.made += 1
+        for partition in range(self.topics[self.input]):
+            self.logs[self.input, partition] = PartitionLog()
+        self.offsets.forget()
+        self._wake_readers()
 
     def on_news(self, reader: object, wake: Callable[[], None] | None) -> None:
         """Wakes a reader when the input topic has something new."""

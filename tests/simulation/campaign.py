@@ -37,7 +37,7 @@ MIX: tuple[tuple[str, Delivery], ...] = (
     ("crashes", "exactly-once"),
     ("outages", "at-least-once"),
     ("everything", "exactly-once"),
-    ("answers", "exactly-once"),
+    ("remade", "exactly-once"),
 )
 """Whose turn it is, by the seed: so that a seed alone tells a history of a mixed campaign. Four of five are
 exactly-once."""

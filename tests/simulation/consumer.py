@@ -19,6 +19,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.dice import Dice
 from tests.simulation.membership import Membership
 from tests.simulation.message import Message
+from tests.simulation.offsets import Offset
 from tests.simulation.process import Process
 
 REQUEST_S = 60.0
@@ -110,13 +111,15 @@ class Consumer(Membership):
 
         found = self._ask("committed", look, timeout)
         return [
-            TopicPartition(self._topic, number, offset if offset >= 0 else OFFSET_INVALID)
+            TopicPartition(self._topic, number, offset, offset.mark)
+            if isinstance(offset, Offset)
+            else TopicPartition(self._topic, number, OFFSET_INVALID)
             for number, offset in zip(numbers, found, strict=True)
         ]
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
         metadata = self._generation, self._member, self._instance if self._member else None
-        chosen = {one.partition: one.offset for one in offsets}
+        chosen = {one.partition: Offset.of(one) for one in offsets}
         if not asynchronous:
             self._ask("commit", lambda: self._broker.commit_offsets(chosen, metadata), 60.0)
             return offsets
@@ -194,6 +197,9 @@ class Consumer(Membership):
             if position is None or partition in self._paused:
                 continue
             log = self._broker.logs[self._topic, partition]
+            if position > log.end:  # the topic was made again
+                self._positions[partition] = None
+                return Message(self._topic, partition, position, None, KafkaError(KafkaError._AUTO_OFFSET_RESET))
             offset = log.next_visible(position)
             if offset is not None:
                 self._positions[partition] = offset + 1

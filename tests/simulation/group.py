@@ -7,7 +7,7 @@ again or was given up. With ``range`` each member has let go of everything befor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -41,6 +41,8 @@ class Member:
     joined: bool = False
     owned: list[int] = field(default_factory=list)
     """What it said it holds when it joined last (cooperative)."""
+    since: int = -1
+    """In which generation it was given that."""
     assigned: list[int] = field(default_factory=list)
 
 
@@ -58,7 +60,7 @@ class GroupCoordinator:
 
     # ── membership ───────────────────────────────────────────────────────────────────────────────
 
-    def join(self, member_id: str, instance: str | None, client: Client, owned: list[int]) -> str:
+    def join(self, member_id: str, instance: str | None, client: Client, owned: list[int], since: int = -1) -> str:
         """``JoinGroup``; gives the member id, and `Client.joined` follows.
 
         Raises:
@@ -74,7 +76,7 @@ class GroupCoordinator:
             if before is not None:
                 return self._take_over(before, member)
             self.members[member.id] = member
-        member.owned = owned
+        member.owned, member.since = owned, since
         member.joined = True
         self._rebalance()
         self._complete()
@@ -170,22 +172,29 @@ class GroupCoordinator:
                 shares.append(list(range(begin, begin + quota)))
                 begin += quota
             return shares
-        return kept_and_shared([one.owned for one in members], self.partitions, withhold=True)
+        return kept_and_shared(
+            [one.owned for one in members], self.partitions, [one.since for one in members], withhold=True
+        )
 
 
-def kept_and_shared(owned: list[list[int]], partitions: int, *, withhold: bool = False) -> list[list[int]]:
+def kept_and_shared(
+    owned: list[list[int]], partitions: int, since: Sequence[int] = (), *, withhold: bool = False
+) -> list[list[int]]:
     """Shares partitions out evenly, so that as little as possible moves.
 
     Args:
         owned: what each member says it holds.
+        since: in which generation each was given that.
         withhold: what moves is given to nobody for now.
     """
     if not owned:
         return []
     each, more = divmod(partitions, len(owned))
     quotas = [each + (number < more) for number in range(len(owned))]
-    # Of two that say they hold the same partition the newer one is believed; the other is told to give it up.
-    owners: dict[int, int] = {p: number for number, theirs in enumerate(owned) for p in theirs}
+    # Of two that say they hold the same partition the one that was given it later is believed, the other is told to
+    # give it up (rdkafka_sticky_assignor.c, prepopulateCurrentAssignments).
+    numbers = sorted(range(len(owned)), key=lambda number: since[number] if since else 0)
+    owners: dict[int, int] = {p: number for number in numbers for p in owned[number]}
     held = [[p for p in theirs if owners[p] == number] for number, theirs in enumerate(owned)]
     order = sorted(range(len(owned)), key=lambda number: -len(held[number]))  # who holds most keeps most
     targets = dict(zip(order, sorted(quotas, reverse=True), strict=True))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from confluent_kafka.admin import AdminClient
 from greenlet import greenlet
 
 from consumer.breaker import Breaker
@@ -17,6 +18,7 @@ from consumer.stream import clients
 from consumer.stream.at_least_once import PlainPublisher
 from consumer.stream.core import StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
+from consumer.stream.identity import TopicIdentity
 from consumer.stream.limits import Limits
 from consumer.stream.loop import StreamLoop
 from consumer.stream.orphans import Orphans
@@ -32,7 +34,7 @@ from tests.simulation.group import Assignor
 from tests.simulation.outage import Outages, Patience
 from tests.simulation.process import Process
 from tests.simulation.producer import Producer
-from tests.simulation.work import SimulatedInbox, SimulatedWork
+from tests.simulation.work import Place, SimulatedInbox, SimulatedWork
 
 if TYPE_CHECKING:
     from tests.simulation.oracle import Oracle
@@ -102,12 +104,22 @@ class SimulatedInstance:
         static = name.stable and assignor != "consumer"
         config = consumer_config(assignor) | ({"group.instance.id": name.name} if static else {})
         consumer = Consumer(process, broker, agenda, dice, config)
+        admin = partial(Admin, process, broker, agenda, dice)
         orphans = None
         if static and assignor != "range":
-            orphans = Orphans(partial(Admin, process, broker, agenda, dice), "group", broker.input, agenda.clock)
+            orphans = Orphans(cast(Callable[[], AdminClient], admin), "group", broker.input, agenda.clock)
+        identity = TopicIdentity(cast(AdminClient, admin()), broker.input, agenda.clock)
         source = parts.source(
-            cast(clients.AnsweringConsumer, consumer), broker.input, orphans=orphans, clock=agenda.clock
+            cast(clients.AnsweringConsumer, consumer),
+            broker.input,
+            orphans=orphans,
+            identity=identity,
+            clock=agenda.clock,
         )
+
+        def begun(place: Place) -> None:
+            oracle.begun(consumer.began, place, unaware=identity.mark != broker.mark)
+
         breaker = parts.breaker(longest_s)  # nothing takes longer here, so that is the fetch's deadline
         work = SimulatedWork(
             process,
@@ -118,7 +130,7 @@ class SimulatedInstance:
             outages=outages,
             patience=Patience(breaker, longest_s, oracle.complain),
             terms=source.terms,
-            begun=partial(oracle.begun, consumer.began),
+            begun=begun,
             complain=oracle.complain,
         )
         exactly = parts.publisher == "exactly-once"

@@ -22,6 +22,7 @@ class Entry:
     """Whatever the writer says of itself; no broker would keep it, the oracle asks for it."""
     marker: bool = False
     aborted: bool = False
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class PartitionLog:

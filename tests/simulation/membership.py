@@ -52,6 +52,7 @@ class Membership(ABC):
         self._ops: deque[tuple[Literal["assign", "revoke", "lost", "error"], Any]] = deque()
         self._member = ""
         self._generation = -1
+        self._given_in = -1  # the generation in which it was given what it holds
         self._positions: dict[int, int | None] = {}  # of what is assigned; null: its committed offset is being asked
         self._joining = False
         self._in_transit = False  # a heartbeat of the consumer protocol is: one at a time
@@ -171,7 +172,7 @@ class Membership(ABC):
             if isinstance(group, HeartbeatCoordinator):
                 self._heartbeat(group, owned)
             else:
-                self._member = group.join(self._member, self._instance, self, owned)
+                self._member = group.join(self._member, self._instance, self, owned, self._given_in)
         except Refused as refused:
             self._in_transit = False
             if refused.code == KafkaError.UNKNOWN_MEMBER_ID and not self._by_heartbeats:
@@ -235,7 +236,7 @@ class Membership(ABC):
             return
         if self._joining or joins != self._joins:
             return  # with the next rebalance under way already, SyncGroup is answered with REBALANCE_IN_PROGRESS
-        self._generation = generation
+        self._generation = self._given_in = generation
         if self._eager:
             self._push("assign", partitions)
             return

@@ -38,5 +38,5 @@ class Message:
     def value(self) -> bytes | None:
         return self._entry.value
 
-    def headers(self) -> None:
-        return None
+    def headers(self) -> list[tuple[str, bytes]]:
+        return list(self._entry.headers)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from tests.simulation.answers import Refused
+
+
+class Offset(int):
+    """An offset to commit, with what its committer writes beside it."""
+
+    mark = ""
+
+    @classmethod
+    def of(cls, place: TopicPartition) -> Self:
+        """What a client is asked to commit."""
+        made = cls(place.offset)
+        made.mark = place.metadata or ""
+        return made
 
 
 class GroupOffsets:
@@ -21,6 +35,10 @@ class GroupOffsets:
     def pending(self) -> bool:
         """Whether any offset waits for the end of a transaction."""
         return bool(self._pending)
+
+    def forget(self) -> None:
+        """Their topic is deleted. What an open transaction holds may still come after that."""
+        self.committed.clear()
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Outside of a transaction."""

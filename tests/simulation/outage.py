@@ -126,12 +126,12 @@ class Patience:
         self._worked: dict[str, float] = {}
         self._windows: Counter[str] = Counter()
         self._given_up: Counter[tuple[str, int]] = Counter()
-        self._attempts: Counter[tuple[int, int]] = Counter()
+        self._attempts: Counter[tuple[int, int, int]] = Counter()
         self._failing_since = math.inf
         self._opened_at = breaker.opened_at
         self._openings = 0
 
-    def worked_on(self, event: tuple[int, int], told: Evidence, now: float) -> Failure | None:
+    def worked_on(self, event: tuple[int, int, int], told: Evidence, now: float) -> Failure | None:
         """An event has been worked on, and this is what it says; null if nothing of ours failed."""
         if told.network:
             self._worked[told.place] = now

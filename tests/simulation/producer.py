@@ -16,6 +16,7 @@ from tests.simulation.answers import FATAL, Refused, TimedOut, abortable, fatal,
 from tests.simulation.broker import OFFSETS
 from tests.simulation.delivery import Delivery
 from tests.simulation.group import GroupMetadata
+from tests.simulation.offsets import Offset
 
 
 class Producer(Delivery):
@@ -56,7 +57,7 @@ class Producer(Delivery):
             self._require("open")
         assert self._name is not None
         name, producer, epoch = self._name, self._producer, self._epoch
-        chosen = {one.partition: one.offset for one in offsets}
+        chosen = {one.partition: Offset.of(one) for one in offsets}
         self._requested = True
         self._ask("add offsets", lambda: self._broker.add_to_transaction(name, epoch, [OFFSETS]), timeout)
         try:

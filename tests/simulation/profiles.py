@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from tests.simulation.dice import Kind
 
-Disturbance = Literal["rebalance", "join", "leave", "kill", "twin", "grow"]
+Disturbance = Literal["rebalance", "join", "leave", "kill", "twin", "grow", "remake"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,12 @@ PROFILES: dict[str, Profile] = {
         3,
         4,
         most_outages=2,
+    ),
+    "remade": Profile(
+        {"late": 1, "slow": 1, "crash": 1, "stop": 1},
+        {"remake": 3, "rebalance": 2, "join": 1, "leave": 1, "kill": 1},
+        3,
+        5,
     ),
     "everything": Profile(
         {"lost": 1, "unanswered": 2, "late": 2, "error": 2, "slow": 1, "crash": 2, "stop": 1.5},

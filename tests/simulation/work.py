@@ -22,6 +22,17 @@ INPUT, OUTPUT, DEAD_LETTERS = "in", "out", "dead"
 ATTEMPT = "attempt"
 """The header that names the work an outcome is of."""
 
+MADE = "made"
+"""The header of an event that says how often its topic had been made again."""
+
+Place = tuple[int, int, int]
+"""An event: how often its topic had been made again, its partition, its offset."""
+
+
+def place_of(record: Record) -> Place:
+    """What its outcome says that it is of."""
+    return int(dict(record.headers)[MADE] or b""), record.partition, record.offset
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -56,7 +67,7 @@ class SimulatedWork:
         outages: Outages,
         patience: Patience,
         terms: Callable[[], Mapping[int, int]],
-        begun: Callable[[int, int], None],
+        begun: Callable[[Place], None],
         complain: Callable[[str], None],
     ) -> None:
         self._process = process
@@ -76,7 +87,7 @@ class SimulatedWork:
     def submit(self, record: Record) -> Future[Outcome]:
         future: Future[Outcome] = Future()
         number = len(self._attempts)
-        self._begun(record.partition, record.offset)
+        self._begun(place_of(record))
         self._attempts.append(Attempt(record.partition, self._terms().get(record.partition)))
         if record.value == b"unreadable":
             future.set_result(self._outcome(record, number))
@@ -122,15 +133,14 @@ class SimulatedWork:
         code = self._outages.code(host, self._agenda.now)
         outcome = self._made(record, code, ((ATTEMPT, b"%d" % number),))
         told = evidence(f"http://host-{host}/", outcome.code, retriable=outcome.code == "dns_failed")
-        place = record.partition, record.offset
-        self._attempts[number].failure = self._patience.worked_on(place, told, self._agenda.now)
+        self._attempts[number].failure = self._patience.worked_on(place_of(record), told, self._agenda.now)
         return replace(outcome, evidence=told)
 
     def _host(self, record: Record) -> int:
         return self._outages.host(record.partition, record.offset)
 
     def _made(self, record: Record, code: str | None, headers: Headers) -> Outcome:
-        name = b"%d-%d" % (record.partition, record.offset)
+        name = b"%d-%d-%d" % place_of(record)
 
         def message(topic: str, value: bytes) -> Message:
             return Message(topic, record.key, value, headers, record.partition)

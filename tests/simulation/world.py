@@ -22,7 +22,7 @@ from tests.simulation.log import Entry
 from tests.simulation.oracle import Delivery, Event, Oracle
 from tests.simulation.outage import Outages
 from tests.simulation.profiles import PROFILES, Disturbance
-from tests.simulation.work import DEAD_LETTERS, INPUT, OUTPUT
+from tests.simulation.work import DEAD_LETTERS, INPUT, MADE, OUTPUT
 
 TROUBLE_S = 30.0
 """How long things go wrong."""
@@ -149,7 +149,8 @@ class World:
             self._broker.append_input(partition, Entry(None, b"aborted", 0, marker=dice.chance(0.5), aborted=True))
         offset = self._broker.logs[INPUT, partition].end
         self._oracle.published(Event(partition, offset, key, value))
-        self._broker.append_input(partition, Entry(key, value, int(self._agenda.now * 1000)))
+        made = ((MADE, b"%d" % self._broker.made),)
+        self._broker.append_input(partition, Entry(key, value, int(self._agenda.now * 1000), headers=made))
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────
 
@@ -231,6 +232,10 @@ class World:
                 for _ in range(self._dice.choose((0, 1, 3))):  # more may come by their keys
                     self._unpublished += 1
                     self._publish_event(self._partitions - 1)
+            case "remake":
+                self._oracle.made += 1
+                self._broker.make_again()
+                self._publish_events()
             case "kill" if alive:
                 one = self._dice.choose(alive)
                 one.process.kill()
