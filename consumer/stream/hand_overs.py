@@ -42,12 +42,12 @@ class HandOvers:
         self._again_at = -math.inf
 
     def may_begin(self, partitions: Iterable[int], budget_s: float) -> bool:
-        """Whether offsets of these partitions should be handed over now."""
+        """Whether offsets of these partitions should be handed over now; asks for ``budget_s`` at most."""
         if not self._doubtful:
             return True
         if len(self._waiting) >= MOST_WAITING and self._clock() < self._again_at:
             return False
-        return self._source.committed(partitions, min(ASK_S, budget_s)) is not None
+        return self._source.committed(partitions, min(ASK_S, max(0.0, budget_s))) is not None
 
     def unanswered(self, producer: Producer) -> None:
         """This producer's hand-over was not answered in time, and its caller lets go of it."""

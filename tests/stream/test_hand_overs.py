@@ -19,6 +19,7 @@ class Coordinator:
         self.asked = 0
 
     def committed(self, partitions: list[int], timeout_s: float) -> dict[int, int] | None:
+        assert timeout_s >= 0  # less means without end to librdkafka
         self.asked += 1
         return dict.fromkeys(partitions, 0) if self.answers else None
 
@@ -32,8 +33,8 @@ class Stage:
         self.hand_overs = HandOvers(cast("Source", self.coordinator), lambda: self.now)
         self.waiting: list[TimelyProducer] = []
 
-    def may_begin(self) -> bool:
-        return self.hand_overs.may_begin([0], 8.0)
+    def may_begin(self, budget_s: float = 8.0) -> bool:
+        return self.hand_overs.may_begin([0], budget_s)
 
     def lose_a_producer(self) -> None:
         producer = TimelyProducer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
@@ -54,6 +55,7 @@ def test_a_coordinator_that_takes_offsets_is_not_asked(stage: Stage) -> None:
 def test_one_that_did_not_take_them_is_asked_until_it_does(stage: Stage) -> None:
     stage.lose_a_producer()
     assert not stage.may_begin()
+    assert not stage.may_begin(budget_s=-0.1)
     stage.coordinator.answers = True
     assert stage.may_begin()
     stage.hand_overs.answered()
