@@ -93,6 +93,7 @@ class Placement:
                 self._waiting[partition] = offset
                 return False
             self._new.discard(partition)
+        self._stuck.pop(partition, None)  # what is read was not refused, but before it was begun from here
         self._begun.pop(partition, None)
         self._next[partition] = following
         return True

@@ -194,6 +194,17 @@ def test_a_refusal_of_before_the_assignment_does_not_say_where_to_begin() -> Non
     assert stage.brokers.begun == [(0, 5000), (1, 5000)]
 
 
+def test_a_refusal_of_before_it_was_begun_from_here_begins_nothing_anew() -> None:
+    stage = Stage()
+    stage.brokers.mark = "this"
+    stage.placement.unheard()
+    stage.placement.settle()
+    stage.placement.refused(0, None)
+    assert stage.placement.arrived(0, 5000, 5001)
+    stage.placement.settle()
+    assert stage.brokers.begun == [(0, 5000)]
+
+
 def test_what_was_read_is_not_begun_anew_where_nothing_is_committed_yet() -> None:
     stage = Stage()
     stage.brokers.mark, stage.brokers.offset = "", OFFSET_INVALID
