@@ -123,8 +123,7 @@ class TransactionalPublisher:
         """
         if self._fenced:
             return Published(Result.FENCED, OUTLIVED)
-        # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
-        deadline = self._clock() + min(budget_s, 0.8 * self._transaction_timeout_s)
+        deadline = self._clock() + budget_s
         if self._outbox is None:
             self.replace(budget_s)
         outbox = self._outbox
@@ -139,6 +138,8 @@ class TransactionalPublisher:
         committing = False
         prompt = True
         self._began = self._clock()
+        # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
+        deadline = min(deadline, self._began + 0.8 * self._transaction_timeout_s)
         try:
             producer.begin_transaction()
             outbox.put(publication, deadline)
