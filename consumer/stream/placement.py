@@ -12,6 +12,10 @@ is below the first record      retention was faster: a loud line says how many a
 belongs to another topic       deleted and made again: read the new topic from its first record
 lies beyond the end            the brokers lost records, and nobody can tell which are new: end (4)
 =============================  ======================================================================
+
+It is carried out in a moment of its own (`begin`): librdkafka takes any change of the assignment for the answer to a
+revocation that waits to be polled, and the group then gives those partitions to others while this member still works
+on them. Two members with one partition each had its outcomes published, where the answer to a question had taken 4 s.
 """
 
 from __future__ import annotations
@@ -64,6 +68,7 @@ class Placement:
         self._new: set[int] = set()  # assigned, and nothing read yet
         self._waiting: dict[int, int] = {}  # new, and not known to belong to this topic → the offset that came first
         self._stuck: dict[int, int | None] = {}  # not read any more → the offset that was refused
+        self._places: dict[int, int] = {}  # not read any more → where they are to be begun
         self._begun: dict[int, int] = {}  # nothing read yet → where it was begun from here
         self._next: dict[int, int] = {}  # read → what follows
         self._ask_at = -math.inf
@@ -72,7 +77,7 @@ class Placement:
         """These partitions change hands: whatever was known of them is over."""
         for partition in partitions:
             self._new.discard(partition)
-            for known in (self._waiting, self._stuck, self._begun, self._next):
+            for known in (self._waiting, self._stuck, self._places, self._begun, self._next):
                 known.pop(partition, None)
 
     def assigned(self, partitions: Iterable[int]) -> None:
@@ -86,7 +91,7 @@ class Placement:
         belongs to: the broker has just answered for it, so that the answer is there at once.
         """
         if partition in self._new:
-            if partition in self._waiting or partition in self._stuck:
+            if partition in self._waiting or partition in self._stuck or partition in self._places:
                 return False  # it is read again, from what came first
             found = self._committed([partition])
             if found is None or self._is_foreign(found[partition]):
@@ -94,6 +99,7 @@ class Placement:
                 return False
             self._new.discard(partition)
         self._stuck.pop(partition, None)  # what is read was not refused, but before it was begun from here
+        self._places.pop(partition, None)
         self._begun.pop(partition, None)
         self._next[partition] = following
         return True
@@ -105,11 +111,11 @@ class Placement:
     def unheard(self) -> None:
         """librdkafka failed to learn committed offsets. Where the whole question was refused, as by a coordinator that
         has just moved, it does not ask again (#5586), and what it asked about would stand still for ever."""
-        for partition in self._new - self._waiting.keys() - self._stuck.keys():
+        for partition in self._new - self._waiting.keys() - self._stuck.keys() - self._places.keys():
             self._stuck[partition] = None
 
     def settle(self) -> None:
-        """Begins to read again what was stopped.
+        """Finds out where to begin to read again what was stopped, for `begin`.
 
         However many partitions there are, it waits for one answer that does not come, and no longer than twice `ASK_S`.
 
@@ -139,6 +145,17 @@ class Placement:
                 self._stuck[partition] = refused
             else:
                 places[partition] = place
+        self._places |= places
+
+    @property
+    def is_to_begin(self) -> bool:
+        """Whether `begin` has something to do."""
+        return bool(self._places)
+
+    def begin(self) -> None:
+        """Begins to read where `settle` has found. To be called right after a poll that came back empty: then no
+        revocation waits."""
+        places, self._places = self._places, {}
         if places:
             self._begin(places)
 

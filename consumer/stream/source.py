@@ -152,7 +152,7 @@ class Source:
         if self._identity is not None:
             self._identity.look()
         size = 0
-        message = self._consumer.poll(timeout_s)
+        message = self._consumer.poll(0.0 if self._placement.is_to_begin else timeout_s)
         while message is not None:
             if self._is_record(message):
                 record = record_of(message)
@@ -161,6 +161,8 @@ class Source:
                 if len(self._gathered) >= most or size >= POLL_BYTES:
                     break
             message = self._consumer.poll(0)
+        else:
+            self._placement.begin()
         self._placement.settle()
         return self._gathered
 

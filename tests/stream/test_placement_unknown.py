@@ -77,10 +77,14 @@ class Stage:
         )
         self.placement.assigned(range(partitions))
 
+    def settle(self) -> None:
+        self.placement.settle()
+        self.placement.begin()
+
     def turn(self) -> int:
         """One turn of the loop, a while after the last; how often something was asked."""
         asked = self.brokers.asked
-        self.placement.settle()
+        self.settle()
         self.now += AGAIN_S
         return self.brokers.asked - asked
 
@@ -89,12 +93,12 @@ class Stage:
 def test_nothing_is_read_before_it_is_known_to_which_topic_the_offset_belongs(mark: str, begins_at: int) -> None:
     stage = Stage()
     assert not stage.placement.arrived(0, 5000, 5001)
-    stage.placement.settle()
+    stage.settle()
     assert not stage.placement.arrived(0, 5001, 5002)
     assert stage.brokers.begun == []
     stage.brokers.mark = mark
     stage.now += AGAIN_S
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == [(0, begins_at)]
     assert stage.placement.arrived(0, begins_at, begins_at + 1)
 
@@ -103,7 +107,7 @@ def test_a_turn_waits_for_one_answer_however_many_partitions_there_are() -> None
     stage = Stage(2)
     for partition in (0, 1):
         assert not stage.placement.arrived(partition, 5000, 5001)
-        stage.placement.settle()
+        stage.settle()
     assert stage.brokers.asked == 1
 
 
@@ -153,7 +157,7 @@ def test_with_one_partition_whatever_is_new_begins() -> None:
     stage.brokers.mark = "this"
     assert stage.placement.arrived(0, 5000, 5001)
     stage.placement.refused(1, None)
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == [(1, 5000), (2, 5000)]
 
 
@@ -163,11 +167,11 @@ def test_under_an_eager_assignor_the_others_go_on_where_they_are_and_nothing_is_
     assert stage.placement.arrived(0, 6000, 6000)  # its end: a place that librdkafka's `position` does not know
     assert stage.placement.arrived(1, 5000, 5001)
     stage.placement.refused(2, None)
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == [(0, 6000), (1, 5001), (2, 5000), (3, 5000)]
     stage.placement.refused(2, 5000)
     stage.placement.refused(3, 5000)
-    stage.placement.settle()  # begins one of them, although nobody says from where on, and keeps the other
+    stage.settle()  # begins one of them, although nobody says from where on, and keeps the other
     assert stage.brokers.begun == [(0, 6000), (1, 5001), (2, 5000)]
     stage.brokers.low = 7000
     stage.turn()
@@ -181,7 +185,7 @@ def test_a_partition_that_is_taken_away_meanwhile_is_not_begun() -> None:
     stage.placement.forget([0])
     stage.brokers.mark = "this"
     stage.now += AGAIN_S
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == []
 
 
@@ -190,7 +194,7 @@ def test_a_refusal_of_before_the_assignment_does_not_say_where_to_begin() -> Non
     stage.brokers.mark = "this"
     stage.placement.refused(0, None)  # nothing was committed then; others have gone on since
     stage.placement.refused(1, 17)
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == [(0, 5000), (1, 5000)]
 
 
@@ -198,10 +202,10 @@ def test_a_refusal_of_before_it_was_begun_from_here_begins_nothing_anew() -> Non
     stage = Stage()
     stage.brokers.mark = "this"
     stage.placement.unheard()
-    stage.placement.settle()
+    stage.settle()
     stage.placement.refused(0, None)
     assert stage.placement.arrived(0, 5000, 5001)
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == [(0, 5000)]
 
 
@@ -210,18 +214,18 @@ def test_what_was_read_is_not_begun_anew_where_nothing_is_committed_yet() -> Non
     stage.brokers.mark, stage.brokers.offset = "", OFFSET_INVALID
     assert stage.placement.arrived(0, 0, 1)
     stage.placement.refused(0, 1)
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == [(0, 1)]
 
 
 def test_what_librdkafka_does_not_ask_again_is_asked_until_it_is_known() -> None:
     stage = Stage(2)
     stage.placement.unheard()
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == []
     stage.brokers.mark = "this"
     stage.now += AGAIN_S
-    stage.placement.settle()
+    stage.settle()
     assert sorted(stage.brokers.begun) == [(0, 5000), (1, 5000)]
 
 
@@ -230,5 +234,5 @@ def test_what_has_been_heard_of_is_not_begun_again() -> None:
     stage.brokers.mark = "this"
     assert stage.placement.arrived(0, 5000, 5001)
     stage.placement.unheard()
-    stage.placement.settle()
+    stage.settle()
     assert stage.brokers.begun == [(1, 5000)]

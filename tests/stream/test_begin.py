@@ -1,0 +1,107 @@
+"""Reading is begun anew while a revocation waits to be polled: it must not be taken for the answer to that."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import ConsumerGroupState, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from consumer.settings import Settings
+from consumer.stream import clients
+from consumer.stream.clients import AnsweringConsumer
+from consumer.stream.source import Source
+from ops.local_kafka import topics
+from tests.brokers import Kafka
+from tests.stream.stage import PARTITIONS, Stage
+
+FINISHING_S = 1.5
+"""What a revocation takes, with work to be finished. The group gives the partitions out within 0.1 s of its answer."""
+
+
+class Owner:
+    """A member that polls on a thread of its own, and notes what is given to it while another still has it."""
+
+    def __init__(self, settings: Settings, held: dict[int, Owner]) -> None:
+        self._held = held
+        self._given = threading.Event()
+        self.clashes: list[int] = []
+        self._over = threading.Event()
+        self._source = Source(
+            clients.make_consumer(clients.consumer_config(settings, clients.Instance.of(settings))),
+            settings.input_topic,
+        )
+        self._source.subscribe(self)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def assigned(self, partitions: list[int]) -> None:
+        self.clashes += [one for one in partitions if self._held.get(one, self) is not self]
+        self._held.update(dict.fromkeys(partitions, self))
+
+    def revoked(self, partitions: list[int]) -> None:
+        self._over.wait(FINISHING_S)
+        self.lost(partitions)
+
+    def lost(self, partitions: list[int]) -> None:
+        for partition in partitions:
+            if self._held.get(partition) is self:
+                del self._held[partition]
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._source.poll(100, 0.05)
+        self._source.close()
+
+
+class Gate:
+    """Stands in for `committed`: the first answer stays away until the gate is opened."""
+
+    def __init__(self) -> None:
+        self._first = threading.Lock()
+        self.asked, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, consumer: AnsweringConsumer, partitions: list[TopicPartition], timeout: float) -> Any:
+        if self._first.acquire(blocking=False):
+            self.asked.set()
+            assert self.open.wait(30)
+        return super(AnsweringConsumer, consumer).committed(partitions, timeout)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    late = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < late
+        threading.Event().wait(0.05)
+
+
+def is_shared_out(admin: AdminClient, group: str, members: int) -> bool:
+    found = admin.describe_consumer_groups([group])[group].result()
+    return found.state == ConsumerGroupState.STABLE and len(found.members) == members
+
+
+def test_a_partition_is_given_to_nobody_before_its_owner_has_heard_that_it_is_taken_away(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr(AnsweringConsumer, "committed", lambda *given, timeout: gate(*given, timeout), raising=False)
+    stage = Stage(kafka, "exactly-once")
+    admin, group = topics.admin(kafka.bootstrap_servers), stage.settings.kafka.group_id
+    held: dict[int, Owner] = {}
+    first = Owner(stage.settings, held)
+    assert gate.asked.wait(20)  # no offset is committed, so all begins here
+    second = Owner(stage.settings, held)
+    until(lambda: is_shared_out(admin, group, 2))
+    gate.open.set()
+    until(lambda: len(held) == PARTITIONS and set(held.values()) == {first, second})
+    first.stop()
+    second.stop()
+    assert first.clashes + second.clashes == []
