@@ -8,8 +8,8 @@ them killed). So after the first, the consumer asks the coordinator, by a call t
 used again once that is answered.
 
 Where the consumer is answered and producers are not, as with a broker that takes no new connections, there are
-`MOST_WAITING` of them, and then another after one minute, two, four and so on: librdkafka may never answer those that
-wait, and whether the trouble is over only a new one finds out.
+`MOST_WAITING` of them, and then another after five seconds, ten, twenty and so on: librdkafka may never answer those
+that wait, and whether the trouble is over only a new one finds out. Those of a trouble that is over count no more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from consumer.stream.outbox import Clock
 from consumer.stream.source import Source
 
 MOST_WAITING: Final = 2
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 5.0
 
 ASK_S: Final = 2.0
 """How long the coordinator's answer is waited for: some milliseconds as a rule, and nothing is polled meanwhile."""
@@ -57,4 +57,6 @@ class HandOvers:
 
     def answered(self) -> None:
         """The coordinator takes offsets."""
-        self._doubtful = False
+        if self._doubtful:
+            self._doubtful = False
+            self._waiting.clear()

@@ -69,7 +69,7 @@ class Gate:
         self._first = threading.Lock()
         self.asked, self.open = threading.Event(), threading.Event()
 
-    def __call__(self, consumer: AnsweringConsumer, partitions: list[TopicPartition], timeout: float) -> Any:
+    def committed(self, consumer: AnsweringConsumer, partitions: list[TopicPartition], timeout: float) -> Any:
         if self._first.acquire(blocking=False):
             self.asked.set()
             assert self.open.wait(30)
@@ -92,7 +92,11 @@ def test_a_partition_is_given_to_nobody_before_its_owner_has_heard_that_it_is_ta
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
-    monkeypatch.setattr(AnsweringConsumer, "committed", lambda *given, timeout: gate(*given, timeout), raising=False)
+
+    def committed(consumer: AnsweringConsumer, partitions: list[TopicPartition], timeout: float) -> Any:
+        return gate.committed(consumer, partitions, timeout)
+
+    monkeypatch.setattr(AnsweringConsumer, "committed", committed, raising=False)
     stage = Stage(kafka, "exactly-once")
     admin, group = topics.admin(kafka.bootstrap_servers), stage.settings.kafka.group_id
     held: dict[int, Owner] = {}

@@ -69,9 +69,9 @@ def test_where_it_answers_and_takes_none_two_producers_wait_and_then_few(stage: 
     for _ in range(MOST_WAITING):
         assert stage.may_begin()
         stage.lose_a_producer()
-    for minutes in (1, 2, 4, 8):
+    for times in (1, 2, 4, 8):
         assert not stage.may_begin()
-        stage.now += minutes * PATIENCE_S - 1.0
+        stage.now += times * PATIENCE_S - 1.0
         assert not stage.may_begin()
         stage.now += 1.0
         assert stage.may_begin()
@@ -84,4 +84,16 @@ def test_a_producer_that_librdkafka_has_answered_does_not_count(stage: Stage) ->
         stage.lose_a_producer()
     assert not stage.may_begin()
     stage.waiting.pop()
+    assert stage.may_begin()
+
+
+def test_those_of_a_trouble_that_is_over_do_not_count(stage: Stage) -> None:
+    """A coordinator that goes away twice in ten minutes, as in a rolling restart."""
+    stage.coordinator.answers = True
+    for _ in range(MOST_WAITING):
+        stage.lose_a_producer()
+    stage.now += PATIENCE_S
+    assert stage.may_begin()
+    stage.hand_overs.answered()
+    stage.lose_a_producer()
     assert stage.may_begin()
