@@ -334,13 +334,14 @@ class StreamCore:
         )
 
     def _released(self, publication: Publish, offsets: Mapping[int, int], now: float) -> list[Entry]:
-        self._pace.committed(len(publication.claims), now)
         tenures = {claim.partition: claim.tenure for claim in publication.claims}
         gone: list[Entry] = []
         for partition, offset in offsets.items():
             ledger = self._ledgers.get(partition)
             if ledger is not None and ledger.tenure == tenures[partition]:
                 gone += ledger.release(offset)
+        quickest_s = min((now - entry.arrived for entry in gone), default=0.0)
+        self._pace.committed(len(publication.claims), quickest_s, now)
         return gone
 
     def _settle(self) -> None:

@@ -7,6 +7,9 @@ import math
 from consumer.stream.limits import Limits
 
 LONGEST_RETRY_PAUSE_S = 5.0
+LATER = 0.1
+"""How much later an outcome may come because of a pause: where even the quickest event takes two seconds, since it
+waits behind others, nobody sees 0.2 s more."""
 
 
 class Pace:
@@ -28,15 +31,17 @@ class Pace:
         """A publication is under way."""
         self._began = now
 
-    def committed(self, outcomes: int, now: float) -> None:
-        """It is there, with so many outcomes.
+    def committed(self, outcomes: int, quickest_s: float, now: float) -> None:
+        """It is there, with so many outcomes, the quickest of which took so long from its arrival.
 
         The pause is no shorter than what it took: for about so long the broker goes on ending it (its markers), and a
         transaction that begins meanwhile is told to try again, which librdkafka does after 300 ms.
         """
         self._failures = 0
-        pause_s = max(self._limits.publish_pause_each_s * outcomes, now - self._began)
-        self._next = now + min(pause_s, self._limits.publish_pause_s)
+        limits = self._limits
+        flood_s = max(limits.publish_pause_s, min(limits.publish_pause_late_s, LATER * quickest_s))
+        pause_s = max(limits.publish_pause_each_s * outcomes, now - self._began)
+        self._next = now + min(pause_s, flood_s)
 
     def failed(self, now: float) -> None:
         """It is not there, or nobody knows."""

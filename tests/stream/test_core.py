@@ -218,11 +218,24 @@ def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them_or_as_lo
     together: int, took_s: float, pause_s: float
 ) -> None:
     stream = core(publish_pause_s=0.05, publish_pause_each_s=0.01)
-    for claim in work(stream, *range(together)):
+    for claim in work(stream, *range(together), now=100.0):
         stream.finished(claim, outcome())
     assert len(publication(stream.actions(100.0)).claims) == together
     stream.published(COMMITTED, 100 + took_s)
     assert stream.pause_s(100 + took_s) == pytest.approx(pause_s)
+
+
+@pytest.mark.parametrize(("quickest_s", "pause_s"), [(0.3, 0.05), (0.5, 0.05), (1.0, 0.1), (2.0, 0.2), (60.0, 0.25)])
+def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(quickest_s: float, pause_s: float) -> None:
+    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=1.0)
+    early, late = record(0, 0), record(0, 1)
+    stream.received([early], 0.0)
+    stream.received([late], 100 - quickest_s)
+    for claim in submitted(stream.actions(99.9)):
+        stream.finished(claim, outcome())
+    stream.actions(100.0)
+    stream.published(COMMITTED, 100.0)
+    assert stream.pause_s(100.0) == pytest.approx(pause_s)
 
 
 def test_nothing_pauses_the_last_publications() -> None:
