@@ -98,15 +98,24 @@ class Placement:
                 self._waiting[partition] = offset
                 return False
             self._new.discard(partition)
-        self._stuck.pop(partition, None)  # what is read was not refused, but before it was begun from here
-        self._places.pop(partition, None)
+        self._places.pop(partition, None)  # what is read is begun already
         self._begun.pop(partition, None)
         self._next[partition] = following
         return True
 
     def refused(self, partition: int, offset: int | None) -> None:
-        """librdkafka has stopped reading a partition, since this offset is not there; null: none is committed."""
-        self._stuck[partition] = offset if offset is not None and offset >= 0 else None
+        """librdkafka has stopped reading a partition, since this offset is not there; null: none is committed.
+
+        It tells that however late (the errors of a partition have no version), so that a partition may have been begun
+        from here since: then it is no news.
+        """
+        if partition in self._places:
+            return  # it is about to be begun
+        if offset is None or offset < 0:
+            if partition in self._new:
+                self._stuck[partition] = None
+        elif self._begun.get(partition, offset) in (offset, FIRST):
+            self._stuck[partition] = offset
 
     def unheard(self) -> None:
         """librdkafka failed to learn committed offsets. Where the whole question was refused, as by a coordinator that

@@ -198,15 +198,25 @@ def test_a_refusal_of_before_the_assignment_does_not_say_where_to_begin() -> Non
     assert stage.brokers.begun == [(0, 5000), (1, 5000)]
 
 
-def test_a_refusal_of_before_it_was_begun_from_here_begins_nothing_anew() -> None:
+@pytest.mark.parametrize("offset", [None, 17])
+def test_a_refusal_of_before_it_was_begun_from_here_begins_nothing_anew(offset: int | None) -> None:
     stage = Stage()
     stage.brokers.mark = "this"
     stage.placement.unheard()
     stage.settle()
-    stage.placement.refused(0, None)
-    assert stage.placement.arrived(0, 5000, 5001)
+    stage.placement.refused(0, offset)
     stage.settle()
     assert stage.brokers.begun == [(0, 5000)]
+
+
+def test_the_first_record_may_be_gone_before_it_is_read() -> None:
+    stage = Stage()
+    stage.brokers.mark, stage.brokers.offset = "", OFFSET_INVALID
+    stage.placement.refused(0, None)
+    stage.settle()
+    stage.placement.refused(0, 3)  # where the first record was
+    stage.settle()
+    assert stage.brokers.begun == [(0, FIRST), (0, FIRST)]
 
 
 def test_what_was_read_is_not_begun_anew_where_nothing_is_committed_yet() -> None:
