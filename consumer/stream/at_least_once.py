@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from confluent_kafka import KafkaException, Producer
 
@@ -11,6 +13,8 @@ from consumer.stream.commits import Commits
 from consumer.stream.outbox import Clock, Late, Outbox
 from consumer.stream.protocol import Claim, Publish, Published, Result
 from consumer.stream.source import Source
+
+log = logging.getLogger(__name__)
 
 OWED_S = 5.0
 """Nothing more is published once offsets have been owed for so long: while the coordinator is away each
@@ -48,9 +52,14 @@ class PlainPublisher:
         assert outbox is not None
         if self._commits.settle() > OWED_S:
             return Published(Result.ABORTED, "the group's coordinator takes no offsets")
-        answer = self._send(outbox, publication, deadline)
+        try:
+            answer = self._send(outbox, publication, deadline)
+        except KafkaException as error:
+            answer, broken = Published(Result.ABORTED, error.args[0].str()), error.args[0].fatal()
+        else:
+            broken = False
         if answer is not None:
-            if len(outbox.producer):
+            if broken or len(outbox.producer):
                 # What is left must not come after the same outcomes of the next attempt. The purge goes on in
                 # the background and would hit what is produced meanwhile, so the next attempt has a new producer.
                 outbox.producer.purge()
@@ -62,8 +71,12 @@ class PlainPublisher:
     def tend(self) -> None:
         """Sees to what is owed, and hands the producer's complaints over."""
         self._commits.settle()
-        if self._outbox is not None:
+        assert self._outbox is not None
+        try:
             self._outbox.producer.poll(0)
+        except KafkaException as error:  # it broke: confluent-kafka raises what is fatal wherever it is heard
+            log.warning("the producer broke, another takes its place: %s", error.args[0].str())
+            self.replace(0.0)
 
     def replace(self, budget_s: float) -> bool:  # noqa: ARG002 - nothing to wait for
         """A new producer."""
@@ -73,11 +86,16 @@ class PlainPublisher:
     def close(self, budget_s: float) -> None:
         """Waits for what is still on its way. Commits that were sent are waited for where the consumer is closed."""
         if self._outbox is not None:
-            self._outbox.producer.flush(budget_s)
+            with suppress(KafkaException):  # a broken producer has nothing on its way
+                self._outbox.producer.flush(budget_s)
         self._commits.settle()
 
     def _send(self, outbox: Outbox, publication: Publish, deadline: float) -> Published | None:
-        """Null if every message is acknowledged; else what to answer. Some may be out: they will be doubled."""
+        """Null if every message is acknowledged; else what to answer. Some may be out: they will be doubled.
+
+        Raises:
+            KafkaException: the producer refused a message, or is broken.
+        """
         # Found before anything is sent, or each reduction would send the neighbours once more.
         large = tuple(
             claim
@@ -88,7 +106,7 @@ class PlainPublisher:
             return Published(Result.ABORTED, "outcomes too large", large)
         try:
             outbox.put(publication, deadline)
-        except (Late, KafkaException) as error:
-            return Published(Result.ABORTED, str(error))
+        except Late as late:
+            return Published(Result.ABORTED, str(late))
         outbox.flush(deadline)
         return outbox.answer()

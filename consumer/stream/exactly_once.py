@@ -163,7 +163,7 @@ class TransactionalPublisher:
             self.replace(TEND_EVERY_S)
             self._tend_at = self._clock() + TEND_EVERY_S
         if self._outbox is not None:
-            self._outbox.producer.poll(0)  # hands its complaints over
+            self._hear(self._outbox.producer)
 
     def replace(self, budget_s: float) -> bool:
         """A new producer under the same transactional id, which ends the old one's transaction."""
@@ -188,6 +188,16 @@ class TransactionalPublisher:
     def close(self, budget_s: float) -> None:  # noqa: ARG002 - nothing is open between publications
         """No transaction is open between publications, so there is nothing to wait for."""
         self._discard()
+
+    def _hear(self, producer: Producer) -> None:
+        """Hands a producer's complaints over. One that broke between two publications raises here, and is replaced."""
+        try:
+            producer.poll(0)
+        except KafkaException as error:
+            self._troubles.warning("broken", "the producer broke, another takes its place: %s", error.args[0].str())
+            self._began = self._clock()  # no transaction is open that could have been timed out
+            self._judge(error.args[0])
+            self._abort(self._clock())  # which says by what, where the error says only that it broke
 
     def _hand_over(self, producer: Producer, offsets: list[TopicPartition], metadata: Any, deadline: float) -> bool:
         try:

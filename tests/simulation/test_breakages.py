@@ -12,7 +12,7 @@ from tests.simulation.instance import SOUND
 from tests.simulation.world import play
 
 MOST = {
-    "member id asked before the metadata": 2000,
+    "member id asked before the metadata": 3000,
     "a fenced instance takes its name back": 2000,
     "no look for partitions that are with nobody": 2000,
 }

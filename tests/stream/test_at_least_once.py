@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
-from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.demo.broker import EmbeddedBroker
 from consumer.records import Message, Outcome
@@ -88,6 +88,38 @@ def test_a_message_that_was_purged_is_not_out_although_nothing_is_queued_any_mor
     answer = publisher(broker, offsets, PurgedProducer).publish(publication(), 10.0)
     assert answer.result is Result.ABORTED
     assert offsets.committed == {}
+
+
+class BrokenProducer(Producer):
+    """Breaks wherever it is heard, once."""
+
+    breaks: ClassVar[list[str]] = []
+
+    def poll(self, timeout: float = -1) -> int:
+        self._break("poll")
+        return int(super().poll(timeout))
+
+    def flush(self, timeout: float = -1) -> int:
+        self._break("flush")
+        return int(super().flush(timeout))
+
+    def _break(self, call: str) -> None:
+        if call in self.breaks:
+            self.breaks.remove(call)
+            raise KafkaException(KafkaError(KafkaError._FATAL, "out of sequence", fatal=True))
+
+
+@pytest.mark.parametrize("call", ["poll", "flush"])
+def test_a_producer_that_broke_is_replaced_wherever_it_tells_that(broker: EmbeddedBroker, call: str) -> None:
+    offsets = Offsets()
+    made = publisher(broker, offsets, BrokenProducer)
+    BrokenProducer.breaks.append(call)
+    made.tend()
+    first = made.publish(publication(), 10.0)
+    assert first.result is (Result.COMMITTED if call == "poll" else Result.ABORTED)
+    assert made.publish(publication(), 10.0).result is Result.COMMITTED
+    assert BrokenProducer.breaks == []
+    made.close(1.0)
 
 
 def test_a_message_that_is_too_large_is_named_before_anything_is_sent(broker: EmbeddedBroker) -> None:

@@ -251,6 +251,8 @@ class Scripted:
         self._calls.append("purge")
 
     def poll(self, _: float) -> int:
+        if self._script.get("poll"):
+            raise KafkaException(self._script["poll"].pop(0))
         return 0
 
 
@@ -358,6 +360,24 @@ def test_a_producer_that_broke_is_replaced_at_once_which_ends_what_it_left_open(
     assert called == ["init"]
     publisher.tend()
     assert called == ["init"]
+
+
+def test_one_that_tells_between_publications_that_it_broke_is_replaced_too() -> None:
+    publisher, called = scripted({"poll": [FATAL], "abort": [FATAL]})
+    publisher.tend()
+    assert called == ["abort", "purge"]
+    publisher.tend()
+    assert publisher.publish(ONE, 60.0).result is Result.COMMITTED
+    assert called == ["abort", "purge", "init", *GOOD]
+
+
+@pytest.mark.parametrize("script", [{"poll": [FENCED]}, {"poll": [FATAL], "abort": [FENCED]}])
+def test_one_that_was_fenced_between_publications_is_not(script: dict[str, list[KafkaError]]) -> None:
+    publisher, called = scripted({name: list(errors) for name, errors in script.items()})
+    publisher.tend()
+    publisher.tend()
+    assert publisher.publish(ONE, 60.0).result is Result.FENCED
+    assert "init" not in called
 
 
 @pytest.mark.parametrize("call", ["offsets", "produce"])
