@@ -24,7 +24,9 @@ from consumer.metrics import Metrics
 from consumer.records import Outcome, Record
 from consumer.status import StreamStatus
 from consumer.stream.core import StreamCore
+from consumer.stream.exactly_once import TEND_EVERY_S
 from consumer.stream.ledger import Entry
+from consumer.stream.placement import ASK_S
 from consumer.stream.probing import Probing
 from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Result, Resume, Submit
 from consumer.stream.publisher import Publisher
@@ -44,8 +46,9 @@ loop while others are in flight. 200 turns a second cost about 1 % of a core."""
 PUBLISH_BUDGET_S = 8.0
 """What one publication may take; far less than ``max.poll.interval.ms``, since nothing is polled meanwhile."""
 
-LONGEST_TURN_S = 2 * PUBLISH_BUDGET_S
-"""What one turn may rightly take: a new producer, and the committed offsets, from brokers that do not answer."""
+LONGEST_TURN_S = 2 * (ASK_S + PUBLISH_BUDGET_S) + TEND_EVERY_S
+"""What one turn may rightly take where brokers do not answer: where to begin and whether that is there; a new producer,
+and what is committed; once more a producer."""
 
 REVOKE_BUDGET_S = 0.5
 """What a revocation may wait for work in flight: the whole group waits with it, and what is not finished
