@@ -8,7 +8,7 @@ that there is no such host. An event that asked nobody (a bad or forbidden URL) 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -27,7 +27,7 @@ from consumer.errors import (
 )
 
 NETWORK_FAILED: Final = frozenset({ConnectFailed.code, FetchTimeout.code})
-_HOST: Final = re.compile(r"[^:/?#]*:[/\\]*(?:[^/?#\\]*@)?(\[[^/?#\]]*\]|[^/?#:\\]*)")
+_HOST: Final = re.compile(r"([^:/?#]*):[/\\]*(?:[^/?#\\]*@)?(\[[^/?#\]]*\]|[^/?#:\\]*)(:\d*)?")
 SAYS_NOTHING: Final = frozenset({EventUnreadable.code, UrlInvalid.code, UrlBlocked.code, Overloaded.code})
 
 
@@ -35,11 +35,13 @@ SAYS_NOTHING: Final = frozenset({EventUnreadable.code, UrlInvalid.code, UrlBlock
 class Evidence:
     """What one event says about what all events share; null where it did not ask.
 
-    ``code`` is that of its failure, null if there is none. ``place`` is the host that its URL names.
+    ``code`` is that of its failure, null if there is none. ``place`` is the host that its URL names, and ``root`` the
+    URL of what that host has at its top: who connects to it asks whether the host can be reached.
     """
 
     code: str | None
     place: str = ""
+    root: str = field(default="", compare=False)
     network: bool | None = None
     decoder: bool | None = None
     model: bool | None = None
@@ -66,34 +68,37 @@ def evidence(
     What nobody foresaw speaks against nobody, not even if it has the code of the model's failures: a stranger
     who finds such a mistake must not stop the service by sending it twenty times.
     """
-    if code == Overloaded.code and stage == ImageError.stage:  # no process for decoding can be started
-        return Evidence(code, place_of(url), network=True, decoder=False)
-    if code in SAYS_NOTHING:
+    if code in SAYS_NOTHING and not (code == Overloaded.code and stage == ImageError.stage):
         return Evidence(code)
-    place = place_of(url)
+    place, root = _host(url)
     if code is None:
-        return _all_well(place, not recalled)
+        return _all_well(place, root, not recalled)
     if not foreseen:
-        return Evidence(code, place, network=None if stage == FetchError.stage else True)
+        return Evidence(code, place, root, network=None if stage == FetchError.stage else True)
+    if code == Overloaded.code:  # no process for decoding can be started
+        return Evidence(code, place, root, network=True, decoder=False)
     if code == ModelFailed.code:
-        return Evidence(code, place, network=True, decoder=True, model=False)
+        return Evidence(code, place, root, network=True, decoder=True, model=False)
     if stage == ImageError.stage:  # whatever the code is, the network brought it; one that took too long says no more
-        return Evidence(code, place, network=True, decoder=True if code != FetchTimeout.code else None)
+        return Evidence(code, place, root, network=True, decoder=True if code != FetchTimeout.code else None)
     failed = code in NETWORK_FAILED or (code == DnsFailed.code and retriable)
-    return Evidence(code, place, network=not failed)
+    return Evidence(code, place, root, network=not failed)
 
 
 @lru_cache(maxsize=1024)
-def _all_well(place: str, asked: bool) -> Evidence:
+def _all_well(place: str, root: str, asked: bool) -> Evidence:
     """The usual ones, not made anew for each event."""
-    return Evidence(None, place, network=True, decoder=True if asked else None, model=True if asked else None)
+    return Evidence(None, place, root, network=True, decoder=True if asked else None, model=True if asked else None)
 
 
-def place_of(url: str) -> str:
-    """The host that a URL names, whose trouble it may be: need not be exact, must be cheap, takes any text.
+def _host(url: str) -> tuple[str, str]:
+    """The host that a URL names, whose trouble it may be, and its root. Need not be exact, is cheap, takes any text.
 
-    Without its port: five dead ports of one machine are one machine's trouble, and one that answers shows that the
-    way there is open.
+    The host is without its port: five dead ports of one machine are one machine's trouble, and one that answers shows
+    that the way there is open.
     """
     found = _HOST.match(url)
-    return found[1].lower() if found else ""
+    if not found:
+        return "", ""
+    scheme, host, port = found.groups("")
+    return host.lower(), f"{scheme}://{host}{port}/"

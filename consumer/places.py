@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -29,11 +30,13 @@ REMEMBERED_S: Final = 600.0
 _domain_of = lru_cache(maxsize=1024)(kin_of)
 
 
-class _Place(NamedTuple):  # made for each event: quicker than a frozen dataclass
-    heard_at: float
-    reached_at: float  # minus infinity: never, or before an outage that is over
+@dataclass(slots=True)
+class _Place:
+    heard_at: float = -math.inf
+    reached_at: float = -math.inf  # never, or before an outage that is over
     failures: int = 0  # since it was reached
     code: str | None = None  # of the last one
+    root: str = ""  # where it is
 
 
 class Voices(NamedTuple):
@@ -56,20 +59,22 @@ class Places:
         self._known = _Memory()
         self._strangers = _Memory()
 
-    def reached(self, host: str, now: float) -> None:
-        """It answered something."""
+    def reached(self, host: str, root: str, now: float) -> None:
+        """It answered something; ``root`` is a URL of its."""
         domain = _domain_of(host)
         if domain in self._strangers:
             self._strangers.remove(domain, host)
-        self._known.put(domain, host, _Place(now, now))
+        place = self._known.last(domain, host)
+        place.heard_at = place.reached_at = now
+        place.failures, place.root = 0, root
 
     def failed(self, host: str, code: str | None, now: float) -> None:
         """It could not be reached, for a reason that may be the network's."""
         domain = _domain_of(host)
-        known = self._known.get(domain, host)
-        memory = self._strangers if known is None else self._known
-        before = memory.get(domain, host) or _Place(now, -math.inf)
-        memory.put(domain, host, _Place(now, before.reached_at, before.failures + 1, code))
+        memory = self._known if self._known.has(domain, host) else self._strangers
+        place = memory.last(domain, host)
+        place.heard_at, place.code = now, code
+        place.failures += 1
 
     def known(self, now: float) -> Voices:
         """What those say who were ever reached."""
@@ -83,10 +88,16 @@ class Places:
         in_order = sorted(domains.values(), key=lambda places: max(place.heard_at for place in places))
         return self._voices(in_order[-DOMAINS:], now)
 
-    def was_reached(self, host: str) -> bool:
-        """Whether it was reached before and has not failed since."""
-        known = self._known.get(_domain_of(host), host)
-        return known is not None and not known.failures
+    def witnesses(self, most: int, *, failing_too: bool = False) -> dict[str, str]:
+        """Hosts that were reached before, and their URLs: one of each domain, those that were reached last.
+
+        Those that failed since come behind all others, and only if they are wanted.
+        """
+        ranked = []
+        for _, names in self._known:
+            rank = [(not one.failures, one.reached_at, host, one.root) for host, one in names.items()]
+            ranked.append(max(rank))
+        return {host: root for well, _, host, root in sorted(ranked, reverse=True)[:most] if well or failing_too}
 
     def failing(self, now: float) -> dict[str, str]:
         """The hosts that fail, and with which code each did last."""
@@ -100,9 +111,9 @@ class Places:
         """Nothing of before is held against anybody, nor does it speak for those that failed."""
         self._strangers = _Memory()
         for _, names in self._known:
-            for host, place in names.items():
+            for place in names.values():
                 if place.failures:
-                    names[host] = _Place(place.heard_at, -math.inf)
+                    place.failures, place.reached_at = 0, -math.inf
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -133,27 +144,26 @@ class Places:
 
 
 class _Memory:
-    """Hosts by their domains, of both those that were put last."""
+    """Hosts by their domains, of both those that were heard of last."""
 
     def __init__(self) -> None:
         self._domains: dict[str, dict[str, _Place]] = {}
 
-    def put(self, domain: str, host: str, place: _Place) -> None:
+    def last(self, domain: str, host: str) -> _Place:
+        """A host that is heard of now, made if it is not here."""
         names = self._domains.pop(domain, None)  # and to the end
         if names is None:
             names = {}
-        elif host in names:
-            del names[host]
-        names[host] = place
         self._domains[domain] = names
+        place = names[host] = names.pop(host) if host in names else _Place()
         if len(names) > NAMES:
             del names[next(iter(names))]
         if len(self._domains) > DOMAINS:
             del self._domains[next(iter(self._domains))]
+        return place
 
-    def get(self, domain: str, host: str) -> _Place | None:
-        names = self._domains.get(domain)
-        return names.get(host) if names else None
+    def has(self, domain: str, host: str) -> bool:
+        return host in self._domains.get(domain, ())
 
     def remove(self, domain: str, host: str) -> None:
         names = self._domains[domain]

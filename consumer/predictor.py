@@ -77,6 +77,10 @@ class Predictor:
         fetched.add_done_callback(partial(self._look, answer, urgent))
         return answer
 
+    def reach(self, url: str) -> Future[None]:
+        """Whether the host of a URL can be reached: `consumer.fetching.Fetcher.reach`."""
+        return self._fetcher.reach(url)
+
     def close(self) -> None:
         """Begins nothing more; does not wait for fetches under way."""
         self._fetcher.close()

@@ -164,7 +164,7 @@ class Service:
             breaker=Breaker(self.settings.fetch_deadline_s),
             failures=self.failures,
             describe=worker.describe,
-            place=worker.place,
+            ask=self._predictor.reach,
             joining=partial(self._join, joining, time.monotonic()),
         )
         garbage.leave_alone_what_is_here()

@@ -16,7 +16,7 @@ from functools import partial
 from consumer.codec import NOT_FINITE, Encoder, decode_event
 from consumer.errors import EventUnreadable
 from consumer.events import Answer, Failure, ImageUrl, Prediction
-from consumer.evidence import evidence, place_of
+from consumer.evidence import evidence
 from consumer.failures import SHORT, FailedEvent
 from consumer.logs.masking import mask_id, mask_url
 from consumer.mistakes import Mistakes
@@ -61,11 +61,6 @@ class Worker:
         if isinstance(event, Failure):
             return None
         return mask_id(event.event_id, SHORT), mask_url(event.url, SHORT)
-
-    def place(self, record: Record) -> str:
-        """The host that an event names, empty if none: whose trouble it may be, see `consumer.evidence`."""
-        event = self._read(record)
-        return "" if isinstance(event, Failure) else place_of(event.url)
 
     def _read(self, record: Record) -> ImageUrl | Failure:
         """The event of a record, or why there is none."""

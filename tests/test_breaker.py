@@ -11,21 +11,15 @@ import pytest
 from consumer.breaker import (
     DOUBT_S,
     GIVE_UP_S,
-    GOOD_FOR_DEADLINES,
     HOPELESS_PROBES,
-    LONG_RUN,
     LONGEST_PAUSE_S,
     PROBES_EACH,
-    RUN,
-    SILENCE_S,
     Breaker,
 )
 from consumer.errors import event_errors
 from consumer.evidence import Evidence, evidence
 from consumer.places import REMEMBERED_S
-
-GOOD_FOR_S = GOOD_FOR_DEADLINES * 10.0
-"""For so long one that was reached speaks for the network."""
+from consumer.suspicion import ASK_AFTER_S, GOOD_FOR_DEADLINES, LONG_RUN, RUN, SILENCE_S, WITNESSES
 
 OURS = ("connect_failed", "fetch_timeout", "dns_failed", "model_failed")
 
@@ -55,12 +49,29 @@ class Stream:
         self.now += 0.1
         return self.breaker.finished(self.events, told, self.now)
 
+    def suspects(self) -> bool:
+        return self.breaker.suspects
+
     def until_open(self, told: Evidence, most: int = 1000) -> int:
-        """Tells the same again and again; returns how many failures counted before it opened."""
+        """Tells the same again and again; returns how many failures counted before it opened, or asked in vain."""
         for count in range(most):
             if not self.tell(told):
                 return count
+            if self.suspects():
+                self.ask(reached=False)
+                assert self.breaker.cause == "network"
+                return count
         raise AssertionError("it did not open")
+
+    def ask(self, *, reached: bool) -> set[str]:
+        """Lets it ask whom it wants, who all answer the same; returns them."""
+        self.breaker.to_ask(self.now)
+        self.now += ASK_AFTER_S
+        asked = self.breaker.to_ask(self.now)
+        for host, url in asked.items():
+            assert url == f"http://{host}/"
+            self.breaker.answered(host, got(host) if reached else failed(host=host), self.now)
+        return set(asked)
 
     def probe(self, told: Evidence, event: object = "probe") -> bool:
         self.now = max(self.now, self.breaker.probe_at)
@@ -105,31 +116,13 @@ def test_thousands_of_events_that_fail_at_once_because_their_host_is_down_are_no
         for _ in range(4000):
             stream.now -= 0.1
             assert stream.tell(failed("fetch_timeout", "dead"))
+            assert not stream.suspects()
 
 
 def test_a_topic_whose_only_host_is_down_waits_for_it(stream: Stream) -> None:
     for _ in range(100):
         stream.tell(got("only"))
     assert stream.until_open(failed(host="only")) == RUN - 1
-
-
-def test_without_a_resolver_a_busy_host_with_open_connections_does_not_hide_it(stream: Stream) -> None:
-    for number in range(9):
-        stream.tell(got(f"host-{number}"))
-    counted = 0
-    while stream.tell(failed("dns_failed", f"host-{counted % 9}")):
-        assert stream.tell(got("busy"))
-        counted += 1
-    assert counted == RUN - 1
-
-
-def test_where_nobody_was_reached_lately_a_run_of_failures_opens_it_whoever_fails(stream: Stream) -> None:
-    stream.tell(got("well"))
-    stream.now += GOOD_FOR_S
-    counted = 0
-    while stream.tell(failed(host=f"host-{counted}")):
-        counted += 1
-    assert counted == RUN - 1
 
 
 def test_failures_that_are_ten_minutes_old_say_nothing_any_more(stream: Stream) -> None:
@@ -156,70 +149,142 @@ def test_a_topic_in_which_something_fails_every_quarter_of_an_hour_and_nothing_e
 # ── what makes it suspect ────────────────────────────────────────────────────────────────────────
 
 
-def test_dead_names_however_many_never_open_it_while_others_are_reached_now_and_then(stream: Stream) -> None:
+def test_dead_names_among_healthy_hosts_are_suspected_and_never_open_it(stream: Stream) -> None:
     order = random.Random(2)
     for _ in range(300):
         assert stream.tell(got(order.choice(("well", "slow", "rare"))))
+        assert not stream.suspects()
         for number in order.sample(range(1000), order.randint(0, 80)):
             code = order.choice(("dns_failed", "connect_failed", "fetch_timeout"))
             assert stream.tell(failed(code, f"www.dead-{number}.example"))
-        stream.now += order.uniform(0, 15)
-        assert not stream.breaker.look(stream.now)
-    assert stream.breaker.cause is None
+        stream.now += order.uniform(0, 100)
+        if stream.suspects():
+            assert stream.ask(reached=True) <= {"well", "slow", "rare"}
+        assert not stream.suspects()
+        assert stream.breaker.cause is None
 
 
-def test_names_of_one_domain_that_were_reached_and_are_dead_have_one_voice(stream: Stream) -> None:
-    for number in range(100):
-        stream.tell(got(f"img{number}.mean.example"))
-    for number in range(5000):
-        if number % 250 == 0:  # 25 s: not long before it is forgotten
-            assert stream.tell(got("shop.test"))
-        assert stream.tell(failed(host=f"img{number % 100}.mean.example"))
-
-
-def test_names_that_are_reached_push_out_nobody_of_another_domain(stream: Stream) -> None:
-    assert stream.tell(got("shop.test"))
-    for number in range(1000):
-        stream.now -= 0.1
-        assert stream.tell(got(f"img{number}.mean.example"))
-    for number in range(1000):
-        stream.now -= 0.1
-        assert stream.tell(failed(host=f"img{number}.mean.example"))
-
-
-def test_what_it_suspects_is_over_when_anything_is_reached_and_certain_when_nothing_was_for_three_deadlines(
-    stream: Stream,
-) -> None:
-    breaker = stream.breaker
-    for ends in (True, False):
-        stream.tell(got("well"))
-        for number in range(RUN):
-            assert not breaker.suspects(stream.now)
-            assert stream.tell(failed(host=f"dead-{number}"))
-        assert breaker.suspects(stream.now)
-        if ends:
-            assert stream.tell(failed("http_status", "else"))
-            assert not breaker.suspects(stream.now)
-    stream.now += GOOD_FOR_S - RUN * 0.1 - 0.1
-    assert not breaker.look(stream.now)
-    stream.now += 0.2
-    assert breaker.look(stream.now)
-    assert (breaker.cause, breaker.suspects(stream.now)) == ("network", False)
-    assert breaker.reason == "nothing comes from 20 of 20 hosts: 20 connect_failed"
-
-
-def test_a_very_long_run_and_silence_make_it_suspect_although_others_were_reached_a_moment_ago(stream: Stream) -> None:
+def test_a_very_long_run_and_silence_make_it_suspect_whoever_fails(stream: Stream) -> None:
     for name in "bcdefgh":
         stream.tell(got(name))
     for _ in range(LONG_RUN - 1):
         assert stream.tell(failed())
-        assert not stream.breaker.suspects(stream.now)
+        assert not stream.suspects()
     assert stream.tell(failed())
-    assert stream.breaker.suspects(stream.now)
-    assert not stream.breaker.suspects(stream.breaker.reached_at + SILENCE_S - 0.1)
+    assert stream.suspects()
+    assert stream.now - stream.breaker.reached_at > SILENCE_S
 
 
-def test_it_is_certain_at_once_when_those_fail_who_were_reached_lately(stream: Stream) -> None:
+def test_without_a_resolver_a_busy_host_with_open_connections_does_not_hide_it(stream: Stream) -> None:
+    for number in range(9):
+        stream.tell(got(f"host-{number}"))
+    counted = 0
+    while not stream.suspects():
+        assert stream.tell(failed("dns_failed", f"host-{counted % 9}"))
+        assert stream.tell(got("busy"))
+        counted += 1
+    assert counted == RUN
+    assert stream.ask(reached=False) == {"busy"}, "over a connection that is new"
+    assert stream.breaker.cause == "network"
+
+
+def test_healthy_hosts_are_heard_of_for_three_deadlines(stream: Stream) -> None:
+    stream.tell(got("well"))
+    for _ in range(RUN):
+        assert stream.tell(failed(host="dead"))
+    assert not stream.suspects()
+    stream.now += GOOD_FOR_DEADLINES * 10
+    assert stream.tell(failed(host="dead"))
+    assert stream.suspects()
+
+
+def test_without_a_network_a_topic_of_very_many_hosts_is_soon_suspected(stream: Stream) -> None:
+    """Each of its hosts has one event."""
+    hosts = (f"host-{number}.example" for number in itertools.count())
+    for host in itertools.islice(hosts, 2000):
+        stream.tell(got(host))
+    counted = 0
+    while not stream.suspects():
+        assert stream.tell(failed(host=next(hosts)))
+        counted += 1
+    assert counted < 32
+
+
+# ── asked about ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def suspecting(stream: Stream) -> Stream:
+    """Twelve hosts were reached, one after the other, and then nobody is."""
+    for number in range(12):
+        stream.tell(got(f"host-{number}"))
+    stream.now += GOOD_FOR_DEADLINES * 10
+    while not stream.suspects():
+        assert stream.tell(failed(host=f"dead-{stream.events}"))
+    return stream
+
+
+def test_hosts_are_asked_that_were_reached_last_and_only_after_a_moment(suspecting: Stream) -> None:
+    breaker, now = suspecting.breaker, suspecting.now
+    assert breaker.to_ask(now) == breaker.to_ask(now + ASK_AFTER_S - 0.1) == {}
+    chosen = breaker.to_ask(now + ASK_AFTER_S)
+    assert chosen == {f"host-{number}": f"http://host-{number}/" for number in range(11, 11 - WITNESSES, -1)}
+    assert breaker.asking
+    assert breaker.to_ask(now + 10) == {}, "they are asked once"
+
+
+def test_where_others_are_reached_meanwhile_nobody_is_asked(suspecting: Stream) -> None:
+    breaker = suspecting.breaker
+    assert breaker.to_ask(suspecting.now) == {}
+    assert suspecting.tell(got("host-1"))
+    assert not suspecting.suspects()
+    assert breaker.to_ask(suspecting.now + 10) == {}
+
+
+def test_one_that_can_be_reached_is_enough_and_later_answers_change_nothing(suspecting: Stream) -> None:
+    breaker = suspecting.breaker
+    breaker.to_ask(suspecting.now)
+    first, second, *others = breaker.to_ask(suspecting.now + ASK_AFTER_S)
+    breaker.answered(first, failed(host=first), suspecting.now)
+    assert suspecting.suspects()
+    breaker.answered(second, got(second), suspecting.now)
+    assert not suspecting.suspects()
+    for _ in range(RUN):
+        suspecting.tell(failed(host=f"dead-{suspecting.events}"))
+    for host in others:
+        breaker.answered(host, failed(host=host), suspecting.now)
+    assert breaker.cause is None
+    assert suspecting.ask(reached=True), "the next suspicion is asked about anew"
+
+
+def test_an_answer_that_comes_when_others_were_reached_meanwhile_opens_nothing(suspecting: Stream) -> None:
+    breaker = suspecting.breaker
+    breaker.to_ask(suspecting.now)
+    chosen = breaker.to_ask(suspecting.now + ASK_AFTER_S)
+    assert suspecting.tell(got("well"))
+    for host in chosen:
+        breaker.answered(host, failed(host=host), suspecting.now)
+    assert breaker.cause is None
+    while not suspecting.suspects():
+        assert suspecting.tell(failed(host=f"dead-{suspecting.events}"))
+    assert suspecting.ask(reached=True), "the next suspicion is asked about anew"
+
+
+def test_when_none_can_be_reached_it_opens(suspecting: Stream) -> None:
+    assert len(suspecting.ask(reached=False)) == WITNESSES
+    assert (suspecting.breaker.cause, suspecting.suspects()) == ("network", False)
+    assert suspecting.breaker.reason.startswith("nothing comes from 2")
+
+
+def test_an_answer_that_says_nothing_is_not_one_that_it_can_be_reached(suspecting: Stream) -> None:
+    breaker = suspecting.breaker
+    breaker.to_ask(suspecting.now)
+    for host in breaker.to_ask(suspecting.now + ASK_AFTER_S):
+        breaker.answered(host, Evidence(None), suspecting.now)
+    assert breaker.cause == "network"
+
+
+def test_it_opens_at_once_when_all_fail_who_were_reached_before(stream: Stream) -> None:
     for name in ("a", "b", "c"):
         stream.tell(got(name))
     for number in range(RUN):
@@ -229,20 +294,67 @@ def test_it_is_certain_at_once_when_those_fail_who_were_reached_lately(stream: S
     assert not stream.tell(failed(host="c"))
 
 
-def test_without_a_network_a_topic_of_very_many_hosts_is_soon_suspected_and_believes_no_more(stream: Stream) -> None:
-    """Each of its hosts has one event."""
-    hosts = (f"host-{number}.example" for number in itertools.count())
-    for host in itertools.islice(hosts, 2000):
-        stream.tell(got(host))
-    counted = 0
-    while not stream.breaker.suspects(stream.now):
-        assert stream.tell(failed(host=next(hosts)))
-        counted += 1
-    assert counted < 32
-    while stream.tell(told := failed(host=next(hosts))):
-        assert stream.breaker.suspects(stream.now)
-        assert stream.breaker.doubtful(told, stream.now)
-    assert stream.now - stream.breaker.reached_at == pytest.approx(GOOD_FOR_S, abs=0.2)
+class Partial(Stream):
+    """Twenty hosts that were reached before are down, one is well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down("img")
+
+    def down(self, name: str) -> None:
+        """From now on it is these."""
+        self.name = name
+        for number in range(20):
+            self.tell(got(f"{name}{number}.dead"))
+
+    def until_suspected(self) -> int:
+        """Events until it suspects the network, which it then finds out to be wrong."""
+        before = self.events
+        while not self.suspects():
+            self.tell(got("well") if self.events % 10 == 0 else failed(host=f"{self.name}{self.events % 20}.dead"))
+        assert "well" in self.ask(reached=True)
+        return self.events - before
+
+
+def test_hosts_of_which_it_was_found_out_that_they_are_down_are_suspected_less_and_less() -> None:
+    partial = Partial()
+    counted = [partial.until_suspected() for _ in range(7)]
+    assert counted == sorted(counted)
+    assert counted[0] < 25
+    assert counted[-1] > 32 * RUN
+
+
+@pytest.mark.parametrize("how", ["one of them works", "ten minutes pass"])
+def test_patience_ends_when_one_of_them_works_again_or_after_ten_minutes(how: str) -> None:
+    partial = Partial()
+    for _ in range(5):
+        partial.until_suspected()
+    if how == "one of them works":
+        partial.tell(got("img3.dead"))
+    else:
+        partial.now += REMEMBERED_S
+        partial.down("other")
+    assert partial.until_suspected() < 30
+
+
+def test_open_it_asks_before_each_probe_also_those_who_fail(suspecting: Stream) -> None:
+    suspecting.ask(reached=False)
+    breaker = suspecting.breaker
+    assert breaker.to_ask(suspecting.now) == {}
+    for _ in range(3):
+        suspecting.now = breaker.probe_at
+        chosen = breaker.to_ask(suspecting.now)
+        assert len(chosen) == WITNESSES
+        for host in chosen:
+            assert breaker.asking
+            breaker.answered(host, failed(host=host), suspecting.now)
+        assert not breaker.asking
+        assert breaker.to_ask(suspecting.now) == {}, "now it is an event's turn"
+        assert not suspecting.probe(failed(host="x"), suspecting.now)
+    suspecting.now = breaker.probe_at
+    host, *_ = breaker.to_ask(suspecting.now)
+    breaker.answered(host, got(host), suspecting.now)
+    assert (breaker.cause, breaker.asking) == (None, False)
 
 
 # ── and the rest ─────────────────────────────────────────────────────────────────────────────────
@@ -374,30 +486,6 @@ def test_when_all_works_again_nothing_of_before_is_held_against_anybody(opened: 
     assert opened.until_open(failed("connect_failed", "c")) == RUN - 1
 
 
-def test_hosts_that_fail_on_although_a_probe_got_through_open_it_less_and_less(opened: Stream) -> None:
-    counted = []
-    for _ in range(7):
-        assert opened.probe(got("b"))
-        opened.now += 31  # so that b is forgotten
-        counted.append(opened.until_open(failed()) + 1)
-    assert counted == [40, 80, 160, 320, 640, 640, 640]
-
-
-def test_in_the_end_an_outage_of_most_hosts_but_not_of_all_hardly_pauses_the_others() -> None:
-    stream = Stream()
-    for number in range(20):
-        stream.tell(got(f"img{number}.dead"))
-    opened = 0
-    for number in range(30_000):
-        told = got("well") if number % 10 == 0 else failed(host=f"img{number % 20}.dead")
-        if stream.breaker.cause is None:
-            was = stream.tell(told)
-            opened += not was
-        else:
-            stream.probe(got("well"), number)
-    assert opened < 60
-
-
 def test_no_event_waits_for_ever(opened: Stream) -> None:
     for _ in range(PROBES_EACH - 1):
         assert not opened.probe(failed(), "this one")
@@ -470,8 +558,9 @@ def test_a_network_that_comes_back_does_not_say_that_the_model_works(stream: Str
 def test_an_outage_of_the_network_does_not_forget_how_often_the_model_failed(stream: Stream) -> None:
     for _ in range(RUN - 1):
         assert stream.tell(failed("model_failed"))
-    while stream.tell(failed(host=f"host-{stream.events}")):
-        assert stream.breaker.cause is None
+    for number in range(RUN):
+        stream.tell(failed(host=f"host-{number}"))
+    assert stream.ask(reached=False) == {"a"}
     assert "hosts" in stream.breaker.reason
     assert not stream.probe(failed("model_failed"))
     assert stream.breaker.cause == "model"

@@ -84,7 +84,6 @@ def test_a_record_that_cannot_be_read_for_a_reason_of_ours_is_a_dead_letter_and_
     assert outcome.evidence is not None
     assert not outcome.evidence.ours
     assert worker.describe(RECORD) is None
-    assert worker.place(RECORD) == ""
 
 
 def test_a_prediction_that_cannot_be_written_is_a_failure(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,6 +234,13 @@ def test_a_topic_survives_an_outage_of_everything_and_a_broken_model_and_is_not_
     assert running.codes["connect_failed"] == before + 50
     assert opened(caplog) == 1
 
+    # Forty dead ones among one that answers.
+    before = running.codes["connect_failed"]
+    running.publish([hosts.url(f"127.0.1.{1 + n // 2 % 40}" if n % 2 else HOSTS[0]) for n in range(400)])
+    running.read_all()
+    assert running.codes["connect_failed"] == before + 200
+    assert opened(caplog) == 1
+
     # The model fails, and answers again.
     running.model.fails = True
     good = running.codes[None]

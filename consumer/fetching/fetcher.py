@@ -17,6 +17,7 @@ from consumer.errors import ConnectFailed, FetchError
 from consumer.fetching.adapter import GuardedAdapter
 from consumer.fetching.addresses import AddressPolicy
 from consumer.fetching.connections import Connections
+from consumer.fetching.deadline import Deadline
 from consumer.fetching.errand import Errand, Fetched, Rules
 from consumer.fetching.guard import Connection, Guard
 from consumer.fetching.lines import Lines
@@ -92,7 +93,7 @@ class Fetcher:
     ) -> None:
         resolver = Resolver(resolve)
         policy = AddressPolicy(settings.fetch_allow_nets)
-        guard = Guard(policy, OwnEndpoints(own, resolver), resolver, tls or tls_context())
+        guard = self._guard = Guard(policy, OwnEndpoints(own, resolver), resolver, tls or tls_context())
         adapter = GuardedAdapter(Connections(lambda target: Connection(target, guard), clock), settings.fetch_max_bytes)
         session = _OneHopSession()
         session.trust_env = False  # no proxies, .netrc and certificates of the environment
@@ -160,6 +161,21 @@ class Fetcher:
         """
         return self.submit(url).result()
 
+    def reach(self, url: str) -> Future[None]:
+        """Begins to find out whether a URL's host can be reached: connects anew, TLS included, and asks for nothing.
+
+        Beside the lines and on a thread of its own, since all others may be waiting for hosts that do not answer.
+
+        Returns:
+            A future of nothing, or of the `FetchError` that says why it cannot; within the deadline.
+        """
+        answer: Future[None] = Future()
+        try:
+            threading.Thread(target=self._reach, args=(url, answer), name="fetch-reach", daemon=True).start()
+        except RuntimeError as error:  # the process may have no more threads
+            answer.set_exception(error)
+        return answer
+
     def close(self) -> None:
         """Cancels what has not begun; ends what has, soon, with a retriable error; closes the connections."""
         with self._lock:
@@ -188,6 +204,16 @@ class Fetcher:
                     _fail(ticket, bug)
                 with self._lock:
                     self._work[urgent].wait(AFTER_A_MISTAKE_S)
+
+    def _reach(self, url: str, answer: Future[None]) -> None:
+        try:
+            connection = Connection(self._rules.judged(url), self._guard)
+            connection.open(Deadline(self._rules.deadline_s, self._clock))
+            connection.close()
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
 
     def _take(self, urgent: bool) -> Ticket[_Job] | None:
         """Waits for a turn; null when closed."""

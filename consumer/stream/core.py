@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from consumer.records import Outcome, Record
 from consumer.stream.flow import Flow
@@ -127,17 +127,15 @@ class StreamCore:
         """Goes on after `hold`, at full width."""
         self._on_hold = False
 
-    def probe(self, at: float, is_worth_it: Callable[[Record], bool] = lambda _: False) -> list[Submit]:
+    def probe(self, at: float) -> list[Submit]:
         """Begins one of the events that wait, although intake is on hold.
 
         Args:
             at: which one: 0 is the first of the queue, 1 (not included) its end.
-            is_worth_it: rather the first one that this says of, if there is one.
         """
         if not self._queue or self._leaving:
             return []
-        worth_it = (index for index, claim in enumerate(self._queue) if is_worth_it(self._record(claim)))
-        index = next(worth_it, int(at * len(self._queue)))
+        index = int(at * len(self._queue))
         claim = self._queue[index]
         del self._queue[index]
         return [self._begin(claim)]
@@ -282,9 +280,6 @@ class StreamCore:
         while self._queue and self._in_flight < self._limits.in_flight and not self._on_hold:
             actions.append(self._begin(self._queue.popleft()))
         return actions
-
-    def _record(self, claim: Claim) -> Record:
-        return self._ledgers[claim.partition].waiting(claim.offset)
 
     def _begin(self, claim: Claim) -> Submit:
         self._queued -= 1

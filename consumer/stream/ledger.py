@@ -80,20 +80,15 @@ class Ledger:
         self.queued += 1
         return entry
 
-    def waiting(self, offset: int) -> Record:
-        """The record of an event that is queued."""
+    def start(self, offset: int) -> Record:
+        """Marks an event as in flight and gives its record."""
         entry = self._by_offset[offset]
         if entry.stand is not Stand.QUEUED or entry.record is None:
             raise ValueError(f"offset {offset} of partition {self.partition} is {entry.stand.value}, not queued")
-        return entry.record
-
-    def start(self, offset: int) -> Record:
-        """Marks an event as in flight and gives its record."""
-        record = self.waiting(offset)
-        self._by_offset[offset].stand = Stand.IN_FLIGHT
+        entry.stand = Stand.IN_FLIGHT
         self.queued -= 1
         self.in_flight += 1
-        return record
+        return entry.record
 
     def finish(self, offset: int, outcome: Outcome) -> None:
         """Notes the outcome of an event that is in flight.

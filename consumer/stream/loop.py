@@ -30,6 +30,7 @@ from consumer.stream.placement import ASK_S
 from consumer.stream.probing import Probing
 from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Result, Resume, Submit
 from consumer.stream.publisher import Publisher
+from consumer.stream.questions import Ask
 from consumer.stream.report import Describe, Reporter
 from consumer.stream.source import Source
 from consumer.stream.unanswered import Unanswered
@@ -97,7 +98,8 @@ class StreamLoop:
         breaker: tells failures of ours from the events' own.
         failures: keeps the last ones and logs them.
         describe: names an event, for the log and the status page.
-        place: the host that an event names, for the breaker's probes.
+        ask: begins to find out whether the host of a URL can be reached: an exception of the future says why not.
+            Null: none can.
         clock: monotonic seconds.
         now: seconds since the epoch.
         inbox: where finished work waits; a queue if null.
@@ -118,7 +120,7 @@ class StreamLoop:
         breaker: Breaker | None = None,
         failures: RecentFailures | None = None,
         describe: Describe | None = None,
-        place: Callable[[Record], str] | None = None,
+        ask: Ask | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         inbox: Inbox | None = None,
@@ -133,7 +135,7 @@ class StreamLoop:
         self._health = health
         self._clock = clock
         self._failures = failures or RecentFailures(clock)
-        self._probing = Probing(breaker or Breaker(), core, health, self._failures, place)
+        self._probing = Probing(breaker or Breaker(), core, health, self._failures, ask)
         self._reporter = Reporter(
             core,
             source,
@@ -203,6 +205,7 @@ class StreamLoop:
             self._health.release("group")
         now = self._clock()
         self._core.received(records, now)
+        self._probing.ask(now)
         self._probing.settle(now)
         budget_s = PUBLISH_BUDGET_S
         if self._drain_until is not None:

@@ -2,7 +2,7 @@
 
 A failure that may be ours is believed after `DOUBT_S` only, and not while the breaker suspects the network. If it
 opens before that, the event is put back into the queue; its record is still in the ledger. If something is reached
-instead, which ends the suspicion, the event is put back too, but once only: then its failure is its own.
+instead, an event's host or one that was asked, the event is put back too, but once only: then its failure is its own.
 
 While it is open nothing begins, the queue fills and the partitions are paused; they go on being polled, so that the
 group keeps this member. What fails of ours then is put back too. One event at a time goes out as a probe, once nothing
@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-from consumer.breaker import DOUBT_S, Breaker
+from consumer.breaker import DOUBT_S, Breaker, Cause
 from consumer.errors import FatalError
 from consumer.evidence import Evidence
 from consumer.failures import RecentFailures
 from consumer.health import Health
-from consumer.records import Outcome, Record
+from consumer.records import Outcome
 from consumer.stream.core import StreamCore
 from consumer.stream.protocol import Claim, Submit
+from consumer.stream.questions import Ask, Questions
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,13 @@ class Probing:
         core: StreamCore,
         health: Health,
         failures: RecentFailures,
-        place: Callable[[Record], str] | None = None,
+        ask: Ask | None = None,
     ) -> None:
         self._breaker = breaker
         self._core = core
         self._health = health
         self._failures = failures
-        self._place = place
+        self._questions = Questions(ask)
         self._doubtful: deque[tuple[float, Claim, Outcome]] = deque()  # in the order in which they are believed
         self._second: dict[Claim, bool] = {}  # who is worked on once more if it fails, and (false) who was
         self._ending = False
@@ -64,7 +65,7 @@ class Probing:
         """An event has been worked on: hands it to the core, now or later, as finished or to be done once more."""
         breaker = self._breaker
         told = outcome.evidence or NOTHING
-        was, suspected, reached_at = breaker.cause, breaker.suspects(now), breaker.reached_at
+        before = breaker.cause, breaker.suspects, breaker.reached_at
         counts = breaker.finished(claim, told, now)
         if not counts:
             self._core.put_back(claim)
@@ -73,15 +74,10 @@ class Probing:
         elif breaker.doubtful(told, now):
             self._doubtful.append((now + DOUBT_S, claim, outcome))
         else:
-            if told.ours and was is not None:
+            if told.ours and before[0] is not None:
                 log.warning("the event at %d-%d failed as a probe again and again", claim.partition, claim.offset)
             self._believe(claim, outcome)
-        if breaker.cause is not None:
-            self._opened(new=was is None, now=now)
-        elif was is not None:
-            self._closed(now, got_through=not told.ours)
-        elif suspected and not breaker.suspects(now):
-            self._cleared(silent_s=now - reached_at)
+        self._follow(*before, now, got_through=not told.ours)
 
     def put_back(self, partitions: Collection[int]) -> None:
         """These partitions are taken away: what is doubted of them is left to their next owner."""
@@ -99,15 +95,22 @@ class Probing:
 
     def settle(self, now: float) -> None:
         """Believes what has been doubted for long enough, unless it may be the network."""
-        if self._breaker.look(now):
-            self._opened(new=True, now=now)
-        if self._breaker.suspects(now):
+        if self._breaker.suspects:
             if self._ending:
                 self.put_back(self._core.partitions)
             return
         while self._doubtful and self._doubtful[0][0] <= now:
             _, claim, outcome = self._doubtful.popleft()
             self._believe(claim, outcome)
+
+    def ask(self, now: float) -> None:
+        """Asks the hosts that the breaker wants to know of, and tells it what they answered."""
+        breaker = self._breaker
+        for host, told in self._questions.answers():
+            before = breaker.cause, breaker.suspects, breaker.reached_at
+            breaker.answered(host, told, now)
+            self._follow(*before, now, got_through=not told.ours)
+        self._questions.ask(breaker.to_ask(now))
 
     def probes(self, now: float) -> list[Submit]:
         """The probe that is to go out now, if one is.
@@ -120,17 +123,24 @@ class Probing:
             return []
         if breaker.hopeless:
             raise FatalError(f"{breaker.reason}, and for {breaker.failed_probes} probes: a restart may cure it")
-        if self._core.in_flight or now < breaker.probe_at:
+        if self._core.in_flight or breaker.asking or now < breaker.probe_at:
             return []
         breaker.abandoned()  # nothing is in flight: if there was a probe, its partition was taken away
-        submits = self._core.probe(self._probes * GOLDEN % 1, self._is_worth_it)
+        submits = self._core.probe(self._probes * GOLDEN % 1)
         for one in submits:
             self._probes += 1
             breaker.probe(one.claim)
         return submits
 
-    def _is_worth_it(self, record: Record) -> bool:
-        return self._place is not None and self._breaker.worth_asking(self._place(record))
+    def _follow(self, was: Cause | None, suspected: bool, reached_at: float, now: float, *, got_through: bool) -> None:
+        """Does what follows from what the breaker has just been told, by what it was before."""
+        breaker = self._breaker
+        if breaker.cause is not None:
+            self._opened(new=was is None, now=now)
+        elif was is not None:
+            self._closed(now, got_through=got_through)
+        elif suspected and not breaker.suspects:
+            self._cleared(silent_s=now - reached_at)
 
     def _believe(self, claim: Claim, outcome: Outcome) -> None:
         self._second.pop(claim, None)

@@ -176,8 +176,8 @@ class LosesWhatIsPutBack(StreamCore):
 class NeverOpens(Breaker):
     """Takes every failure for the event's own."""
 
-    def _judge(self, now: float) -> Cause | None:
-        return None
+    def _open(self, cause: Cause, now: float) -> None:
+        pass
 
 
 class NeverProbes(Breaker):

@@ -12,15 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from consumer.breaker import (
-    GIVE_UP_S,
-    GOOD_FOR_DEADLINES,
-    MOST_PATIENCE,
-    PROBES_EACH,
-    RUN,
-    Breaker,
-)
+from consumer.breaker import GIVE_UP_S, PROBES_EACH
 from consumer.evidence import Evidence
+from consumer.suspicion import GOOD_FOR_DEADLINES, MOST_PATIENCE, RUN
 from tests.simulation.dice import Dice
 
 Cause = Literal["network", "resolver", "model", "host", "names"]
@@ -110,17 +104,15 @@ class Patience:
     """Of one process: how many events it gives up for an outage before its breaker must have opened.
 
     The rule: once everything that was heard of lately fails, fewer than `RUN` failures become outcomes until
-    something works again; twice as many each time that the breaker has opened, up to `MOST_PATIENCE` times.
+    something works again; twice as many each time that it was not the network, up to `MOST_PATIENCE` times.
     Not counted are events that failed as probes `PROBES_EACH` times, and a single host that was given up.
 
     Args:
-        breaker: the process's own.
         deadline_s: as the breaker has it.
         complain: told of each breach.
     """
 
-    def __init__(self, breaker: Breaker, deadline_s: float, complain: Callable[[str], None]) -> None:
-        self._breaker = breaker
+    def __init__(self, deadline_s: float, complain: Callable[[str], None]) -> None:
         self._good_for_s = GOOD_FOR_DEADLINES * deadline_s
         self._complain = complain
         self._worked: dict[str, float] = {}
@@ -128,8 +120,7 @@ class Patience:
         self._given_up: Counter[tuple[str, int]] = Counter()
         self._attempts: Counter[tuple[int, int, int]] = Counter()
         self._failing_since = math.inf
-        self._opened_at = breaker.opened_at
-        self._openings = 0
+        self._refuted = 0
 
     def worked_on(self, event: tuple[int, int, int], told: Evidence, now: float) -> Failure | None:
         """An event has been worked on, and this is what it says; null if nothing of ours failed."""
@@ -153,15 +144,22 @@ class Patience:
         )
         return Failure("network", self._windows["network"], excused)
 
+    def asked(self, host: str, reached: bool, now: float) -> None:
+        """A host was asked whether it can be reached."""
+        if reached:
+            self._worked[host] = now
+            self._windows["network"] += 1
+            self._failing_since = math.inf
+            self._refuted += 1
+        else:
+            self._worked.pop(host, None)
+
     def published(self, failure: Failure) -> None:
         """The failure is handed to a producer as the event's outcome."""
-        if self._breaker.opened_at != self._opened_at:
-            self._opened_at = self._breaker.opened_at
-            self._openings += 1
         if failure.excused:
             return
         place = failure.cause, failure.window
         self._given_up[place] += 1
-        patience = RUN * min(MOST_PATIENCE, 2**self._openings) if failure.cause == "network" else RUN
+        patience = RUN * min(MOST_PATIENCE, 2**self._refuted) if failure.cause == "network" else RUN
         if self._given_up[place] >= patience:
             self._complain(f"given up: {self._given_up[place]} events in a row, for an outage of the {failure.cause}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty
 
+from consumer.errors import ConnectFailed
 from consumer.evidence import evidence
 from consumer.records import Headers, Message, Outcome, Record
 from consumer.stream.loop import Finished
@@ -96,6 +97,13 @@ class SimulatedWork:
             self._begin()
         return future
 
+    def ask(self, url: str) -> Future[None]:
+        """Whether the host of a URL can be reached: known after a while, by what is so then."""
+        answer: Future[None] = Future()
+        delay = self._longest_s * self._dice.random.random() ** 3
+        self._agenda.after(delay, partial(self._process.background, partial(self._answer, answer, url)))
+        return answer
+
     def produced(self, headers: Iterable[tuple[str, bytes | None]]) -> None:
         """An outcome, or a dead letter, is handed to a producer: may it be?"""
         for name, value in headers:
@@ -135,6 +143,16 @@ class SimulatedWork:
         told = evidence(f"http://host-{host}/", outcome.code, retriable=outcome.code == "dns_failed")
         self._attempts[number].failure = self._patience.worked_on(place_of(record), told, self._agenda.now)
         return replace(outcome, evidence=told)
+
+    def _answer(self, answer: Future[None], url: str) -> None:
+        place = url.removeprefix("http://").removesuffix("/")
+        code = self._outages.code(int(place.removeprefix("host-")), self._agenda.now)
+        reached = code in (None, "model_failed")
+        self._patience.asked(place, reached, self._agenda.now)
+        if reached:
+            answer.set_result(None)
+        else:
+            answer.set_exception(ConnectFailed("it is down"))
 
     def _host(self, record: Record) -> int:
         return self._outages.host(record.partition, record.offset)

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import cast
 
 from consumer.breaker import Breaker
+from consumer.errors import ConnectFailed, FetchTimeout
 from consumer.evidence import evidence
 from consumer.health import Health
 from consumer.metrics import Metrics
@@ -37,6 +38,8 @@ class World:
         self.now = 0.0
         self.takes_s: dict[str, float] = {}
         self.hangs = False
+        self.questions: Counter[str] = Counter()
+        self._questions: list[tuple[float, Future[None]]] = []
         self._deadline_s = deadline_s
         self._working: list[tuple[float, Future[Outcome], Record, str | None]] = []
         self.down: set[str] = set()
@@ -62,7 +65,7 @@ class World:
             metrics=Metrics(),
             health=self.health,
             breaker=Breaker(deadline_s),
-            place=_host,
+            ask=self.ask,
             clock=self.clock,
             now=self.clock,
             inbox=_Inbox(),
@@ -84,6 +87,9 @@ class World:
             self._working = [one for one in self._working if one[0] > self.now]
             for _, done, record, code in over:
                 done.set_result(self._outcome(record, code))
+            for when, answer in self._questions:
+                if when <= self.now and not answer.done():
+                    answer.set_exception(FetchTimeout("nobody answers"))
             self.loop.tick()
             self.now += step_s
 
@@ -107,6 +113,19 @@ class World:
         else:
             done.set_result(self._outcome(record))
         return done
+
+    def ask(self, url: str) -> Future[None]:
+        """Whether its host can be reached: known at once, unless it hangs."""
+        host = url.removeprefix("http://").removesuffix("/")
+        self.questions[host] += 1
+        answer: Future[None] = Future()
+        if self.hangs:
+            self._questions.append((self.now + self._deadline_s, answer))
+        elif host in self.down or "*" in self.down:
+            answer.set_exception(ConnectFailed("it is down"))
+        else:
+            answer.set_result(None)
+        return answer
 
     def _outcome(self, record: Record, code: str | None = None) -> Outcome:
         host = _host(record)

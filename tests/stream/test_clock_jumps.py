@@ -11,7 +11,8 @@ import pytest
 
 import consumer.breaker
 import consumer.stream
-from consumer.breaker import FIRST_PAUSE_S, RUN
+from consumer.breaker import FIRST_PAUSE_S
+from consumer.suspicion import RUN
 from tests.stream.hosts import World
 
 HOUR_S, DAY_S = 3600.0, 86_400.0

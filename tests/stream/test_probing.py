@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from consumer.breaker import DOUBT_S, HOPELESS_PROBES, RUN
+from consumer.breaker import DOUBT_S, HOPELESS_PROBES
 from consumer.errors import FatalError
+from consumer.suspicion import RUN
 from tests.stream.hosts import World
 
 
