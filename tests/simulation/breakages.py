@@ -87,14 +87,6 @@ class BlindToMarks(Source):
         super().__init__(*arguments, identity=identity, **more)
 
 
-class BelievesOldRefusals(Source):
-    """Takes what librdkafka says of a partition for true although the partition was given up since."""
-
-    def _is_record(self, message: Any) -> bool:
-        self._terms.setdefault(message.partition(), 0)
-        return super()._is_record(message)
-
-
 class DeafToFencing(Source):
     """Asks an error whether it is fatal, which librdkafka's fatal error denies."""
 
@@ -198,10 +190,6 @@ BREAKAGES: dict[str, tuple[str, Parts]] = {
     "no look for partitions that are with nobody": ("crashes", replace(SOUND, source=BlindToOrphans)),
     "a topic that was made again is taken for the same": ("remade", replace(SOUND, source=BlindToTheTopic)),
     "an offset of the former topic is taken for one of this": ("remade", replace(SOUND, source=BlindToMarks)),
-    "what is said of a partition that was given up is believed": (
-        "rebalances",
-        replace(SOUND, source=BelievesOldRefusals),
-    ),
     "a fenced consumer goes on": ("zombies", replace(SOUND, source=DeafToFencing)),
     "an unknown commit taken for a failure": ("answers", replace(SOUND, transactional=TakesUnknownForAborted)),
     "an unknown commit taken for a success": ("answers", replace(SOUND, transactional=TakesUnknownForCommitted)),
