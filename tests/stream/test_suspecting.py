@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.breaker import DOUBT_S
-from consumer.suspicion import ASK_AFTER_S, RUN
+from consumer.breaker import DOUBT_S, FIRST_PAUSE_S
+from consumer.suspicion import ASK_AFTER_S, RUN, WITNESSES
 from tests.stream.hosts import World
 
 IN_FLIGHT = 4096
@@ -118,6 +118,21 @@ def test_when_none_who_was_reached_before_can_be_reached_intake_is_paused() -> N
     world.turn(10 + ASK_AFTER_S - 2 * DOUBT_S)
     assert "nothing comes from 21 of 21 hosts" in world.held
     assert world.published == [(0, 0, None)]
+
+
+def test_eight_domains_that_were_reached_last_and_go_dark_pause_intake_for_a_second() -> None:
+    dark = [f"mean-{number}.example" for number in range(WITNESSES)]
+    world = World([(0, "well"), *((0, host) for host in dark)], in_flight=IN_FLIGHT)
+    world.turn(1)
+    world.down = {*FORTY, *dark}
+    for number in range(200):
+        world.put(1, FORTY[number % 40])
+    world.turn(ASK_AFTER_S + 0.2)
+    assert world.held
+    assert world.questions == dict.fromkeys(dark, 1)
+    world.turn(FIRST_PAUSE_S)
+    assert not world.held
+    assert world.questions["well"] == 1
 
 
 def test_while_intake_is_paused_hosts_that_were_reached_before_are_asked_before_each_probe() -> None:
