@@ -42,6 +42,8 @@ class Audience:
         """When anything arrived last, monotonic seconds."""
         self.evidence: list[str] = []
         """After `count`, a line for each of the first events that were lost or doubled."""
+        self.copies = 0
+        """After `count`, events that stand in the input topic and their publisher knows nothing of."""
         self._sampler = watch.Sampler(servers, group, topics["in"], partitions)
         self._readers = [
             watch.Reader(servers, topics["out"], partitions, self._on_outcome),
@@ -80,19 +82,28 @@ class Audience:
         Returns:
             The counts, and how many records are in the topics that no committed transaction holds.
         """
-        with ThreadPoolExecutor(4) as threads:
-            out, dead, raw_out, raw_dead = (
+        with ThreadPoolExecutor(5) as threads:
+            out, dead, raw_out, raw_dead, inputs = (
                 threads.submit(watch.read_all, self._servers, self._topics[name], self._partitions, isolation, SETTLE_S)
-                for isolation in ("read_committed", "read_uncommitted")
-                for name in ("out", "dead")
+                for name, isolation in (
+                    ("out", "read_committed"),
+                    ("dead", "read_committed"),
+                    ("out", "read_uncommitted"),
+                    ("dead", "read_uncommitted"),
+                    ("in", "read_committed"),
+                )
             )
-        reading = watch.outcome_reading(feed.answers, feed.at)
-        lettering = watch.letter_reading({place: number for number, place in feed.at.items()})
+        copies = watch.copies(inputs.result(), feed.events)
+        self.copies = len(copies)
+        events = [*feed.events, *copies]
+        copied = {(one.partition, one.offset): one.number for one in copies}
+        reading = watch.outcome_reading(feed.answers, feed.at, copied)
+        lettering = watch.letter_reading({place: number for number, place in feed.at.items()} | copied)
         outcomes = [reading(one, 0.0) for one in out.result()]
         letters = [lettering(one, 0.0) for one in dead.result()]
-        self.evidence = evidence(feed.events, outcomes, letters)
+        self.evidence = evidence(events, outcomes, letters)
         counts = count(
-            feed.events,
+            events,
             outcomes,
             letters,
             live=[*self._outcomes, *(lettering(*one) for one in self._letters)],

@@ -111,6 +111,8 @@ class Run:
             time.monotonic() - began,
         )
         report.last_words = self._last_words
+        if self._audience.copies:
+            report.last_words.append(f"{self._audience.copies} records that the publisher knows nothing of")
         if report.bad:
             report.logs = "\n".join([*self._audience.evidence, *(instance.tail(60) for instance in self.instances)])
         return report
