@@ -16,6 +16,7 @@ lies beyond the end            the brokers lost records, and nobody can tell whi
 It is carried out in a moment of its own (`begin`): librdkafka takes any change of the assignment for the answer to a
 revocation that waits to be polled, and the group then gives those partitions to others while this member still works
 on them. Two members with one partition each had its outcomes published, where the answer to a question had taken 4 s.
+(One that comes in that very moment is taken for a loss, see `Source._begin`.)
 """
 
 from __future__ import annotations
@@ -161,12 +162,13 @@ class Placement:
         """Whether `begin` has something to do."""
         return bool(self._places)
 
-    def begin(self) -> None:
-        """Begins to read where `settle` has found. To be called right after a poll that came back empty: then no
-        revocation waits."""
+    def begin(self) -> bool:
+        """Begins to read where `settle` has found, which changes the assignment; false if there is nothing to begin. To
+        be called right after a poll that came back empty: then no revocation waits, but for one of that moment."""
         places, self._places = self._places, {}
         if places:
             self._begin(places)
+        return bool(places)
 
     def _tell_fresh(self, partitions: list[int]) -> None:
         where = f"partitions {partitions} of {self._topic} have no committed offset"

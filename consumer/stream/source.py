@@ -87,6 +87,7 @@ class Source:
         self._forgotten = False
         self._identity = identity
         self._placement = Placement(consumer, topic, identity, strict=strict, clock=clock)
+        self._unheard = False  # a revocation may wait that is answered already
         self._ends: dict[int, int] = {}
         self._gathered: list[Record] = []
         self._terms: dict[int, int] = {}
@@ -129,7 +130,7 @@ class Source:
             self._consumer.subscribe,
             [self._topic],
             on_assign=lambda _, partitions: assigned(partitions),
-            on_revoke=lambda _, partitions: gone(partitions, listener.revoked),
+            on_revoke=lambda _, partitions: gone(partitions, listener.lost if self._unheard else listener.revoked),
             on_lost=lambda _, partitions: gone(partitions, listener.lost),
         )
         self._join()
@@ -153,16 +154,14 @@ class Source:
             self._identity.look()
         size = 0
         message = self._consumer.poll(0.0 if self._placement.is_to_begin else timeout_s)
-        while message is not None:
-            if self._is_record(message):
+        while message is not None or self._begin():
+            if message is not None and self._is_record(message):
                 record = record_of(message)
                 self._gathered.append(record)
                 size += record.size
                 if len(self._gathered) >= most or size >= POLL_BYTES:
                     break
             message = self._consumer.poll(0)
-        else:
-            self._placement.begin()
         self._placement.settle()
         return self._gathered
 
@@ -237,7 +236,7 @@ class Source:
         found = membership_in(metadata)
         member = self._consumer.memberid() if found is None else found.name
         self._forgotten = bool(self._held and member) and member != self._member
-        return metadata if member and not self._forgotten else None
+        return metadata if member and not self._forgotten and not self._unheard else None
 
     def lag(self, partition: int, next_offset: int | None) -> int | None:
         """Offsets from the first that is not committed to the partition's end; null while unknown.
@@ -261,6 +260,16 @@ class Source:
         if not self._closed:
             self._closed = True
             self._consumer.close()
+
+    def _begin(self) -> bool:
+        """Begins to read what `Placement` has found, now that a poll came back empty; false if there was nothing.
+
+        A revocation that came between that poll and the beginning is answered by it, and the partitions may be with
+        others before this member has heard of it: then they are lost, and until an empty poll tells that there is none
+        nothing is published.
+        """
+        self._unheard = self._placement.begin()
+        return self._unheard
 
     def _join_anew(self) -> None:
         """Leaves and joins again, which makes the group share everything out anew, where that is needed."""

@@ -80,14 +80,17 @@ class Consumer(Membership):
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         if self._eager:
             raise plain(KafkaError._STATE, "not a cooperative assignor")
+        self._preempt(rarely=False)  # a revocation comes just now
         for one in partitions:
             if one.partition not in self._positions:
                 raise plain(KafkaError._INVALID_ARG, f"{one.partition} is not in the current assignment")
-            del self._positions[one.partition]
+            self._positions[one.partition] = None  # for the group it is this member's all the while
+        self._answer_what_waits()
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         if self._eager:
             raise plain(KafkaError._STATE, "not a cooperative assignor")
+        self._preempt(rarely=False)
         self._begin(partitions)
 
     def assign(self, partitions: list[TopicPartition]) -> None:

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 Kind = Literal["lost", "unanswered", "late", "error", "slow", "crash", "stop"]
 
+MATTERS = 0.5
+"""How often other threads get their turn between two calls where that matters (see `Dice.hiccup`)."""
+
 LATEST_S = 30.0
 """How late a request may still take effect."""
 
@@ -94,9 +97,10 @@ class Dice:
         """One of them."""
         return among[int(self.random.random() * len(among))]
 
-    def hiccup(self) -> tuple[Kind, float] | None:
-        """What happens between two calls that ask no broker; null: nothing."""
-        if self.calm or self.random.random() >= self._hiccups:
+    def hiccup(self, *, rarely: bool = True) -> tuple[Kind, float] | None:
+        """What happens between two calls that ask no broker; null: nothing. Not rarely: where a turn of other threads
+        takes microseconds, and matters."""
+        if self.calm or self.random.random() >= (self._hiccups if rarely else MATTERS * (self._hiccups > 0)):
             return None
         if self.left and self._faults and self.random.random() < self._rate:
             kind = self.choose(self._faults)[0]
@@ -104,7 +108,7 @@ class Dice:
                 self.left -= 1
                 self.fell += 1
                 return kind, self._stop_s()
-        return "slow", self.between(0.0001, 0.05)
+        return "slow", self.between(0.0001, 0.05 if rarely else 1.0)
 
     def _stop_s(self) -> float:
         """Seconds of a stop: most outlast the session."""

@@ -59,6 +59,7 @@ class Membership(ABC):
         self._answered = True  # whether its answer will get here
         self._joins = 0  # how often it has asked to join
         self._lost = False
+        self._disowned: set[int] = set()  # the group was told that they are given up, and the application was not yet
         self._serving = False  # a callback runs, and no other is begun
         self._rejoin = False  # as soon as the callbacks that are due have run
         self._leaving = False
@@ -130,6 +131,7 @@ class Membership(ABC):
         else:
             for partition in partitions:
                 self._positions.pop(partition, None)
+            self._disowned.difference_update(partitions)
             self._rejoin = True
         if self._leaving:
             self._leave()
@@ -138,6 +140,14 @@ class Membership(ABC):
         elif self._rejoin and not self._ops:
             self._rejoin = False
             self._heard(self._member, None)
+
+    def _answer_what_waits(self) -> None:
+        """The application has changed what it reads. librdkafka takes that for the answer to a revocation that waits to
+        be polled, under cooperative-sticky (seen with 2.16: ``rd_kafka_cgrp_incremental_unassign``)."""
+        waiting = [one for op, value in self._ops if op == "revoke" for one in value]
+        if waiting and not self._serving and not self._by_heartbeats:
+            self._disowned.update(waiting)
+            self._join_soon()
 
     def _call(self, name: str, partitions: list[int]) -> None:
         self._callbacks[name](self, [TopicPartition(self._topic, partition) for partition in partitions])
@@ -166,7 +176,7 @@ class Membership(ABC):
         if self._closed or self._broken or self._leaving:
             return
         self._joins += 1
-        owned = [] if self._eager else list(self._positions)
+        owned = [] if self._eager else [one for one in self._positions if one not in self._disowned]
         group = self._broker.group
         try:
             if isinstance(group, HeartbeatCoordinator):
@@ -314,8 +324,8 @@ class Membership(ABC):
             heard = partial(self._heard_of, member, self._generation, KafkaError.UNKNOWN_MEMBER_ID)
             self._agenda.after(0.0, lambda: self._process.background(heard))
 
-    def _preempt(self) -> None:
+    def _preempt(self, *, rarely: bool = True) -> None:
         """Between any two calls other threads may get their turn, and the process may be stopped or killed."""
-        fate = self._dice.hiccup()
+        fate = self._dice.hiccup(rarely=rarely)
         if fate is not None:
             self._process.hiccup(*fate)

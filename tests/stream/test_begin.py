@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupState, TopicPartition
+from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
 from consumer.settings import Settings
@@ -21,6 +21,9 @@ from tests.stream.stage import PARTITIONS, Stage
 
 FINISHING_S = 1.5
 """What a revocation takes, with work to be finished. The group gives the partitions out within 0.1 s of its answer."""
+
+STOPPING_S = 0.3
+"""What librdkafka needs to stop reading partitions, at most: nobody is told when it has."""
 
 
 class Owner:
@@ -63,17 +66,24 @@ class Owner:
 
 
 class Gate:
-    """Stands in for `committed`: the first answer stays away until the gate is opened."""
+    """The first call of a consumer's method waits until the gate is opened, and ends some time later."""
 
-    def __init__(self) -> None:
-        self._first = threading.Lock()
-        self.asked, self.open = threading.Event(), threading.Event()
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str, later_s: float) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        first = threading.Lock()
 
-    def committed(self, consumer: AnsweringConsumer, partitions: list[TopicPartition], timeout: float) -> Any:
-        if self._first.acquire(blocking=False):
-            self.asked.set()
-            assert self.open.wait(30)
-        return super(AnsweringConsumer, consumer).committed(partitions, timeout)
+        def call(consumer: AnsweringConsumer, *given: Any, **more: Any) -> Any:
+            held = first.acquire(blocking=False)
+            if held:
+                self.reached.set()
+                assert self.open.wait(30)
+            try:
+                return getattr(super(AnsweringConsumer, consumer), method)(*given, **more)
+            finally:
+                if held:
+                    time.sleep(later_s)
+
+        monkeypatch.setattr(AnsweringConsumer, method, call, raising=False)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -88,20 +98,17 @@ def is_shared_out(admin: AdminClient, group: str, members: int) -> bool:
     return found.state == ConsumerGroupState.STABLE and len(found.members) == members
 
 
+@pytest.mark.parametrize(("method", "later_s"), [("committed", 0.0), ("incremental_unassign", STOPPING_S)])
 def test_a_partition_is_given_to_nobody_before_its_owner_has_heard_that_it_is_taken_away(
-    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, method: str, later_s: float
 ) -> None:
-    gate = Gate()
-
-    def committed(consumer: AnsweringConsumer, partitions: list[TopicPartition], timeout: float) -> Any:
-        return gate.committed(consumer, partitions, timeout)
-
-    monkeypatch.setattr(AnsweringConsumer, "committed", committed, raising=False)
+    """The revocation comes while it is asked where to begin; or when no poll can hear it any more before that."""
+    gate = Gate(monkeypatch, method, later_s)
     stage = Stage(kafka, "exactly-once")
     admin, group = topics.admin(kafka.bootstrap_servers), stage.settings.kafka.group_id
     held: dict[int, Owner] = {}
     first = Owner(stage.settings, held)
-    assert gate.asked.wait(20)  # no offset is committed, so all begins here
+    assert gate.reached.wait(20)  # no offset is committed, so all begins here
     second = Owner(stage.settings, held)
     until(lambda: is_shared_out(admin, group, 2))
     gate.open.set()
