@@ -221,17 +221,17 @@ class TransactionalPublisher:
             self._discard()
             return Published(Result.FENCED, f"{OUTLIVED} ({error.str()})")
         if verdict is _Verdict.ABORT:
-            failed = outbox.failed  # the abort itself fails what was still on its way
-            self._abort(deadline)
+            self._abort(deadline)  # and hears what the broker had to say of each message
             if self._fenced:
                 return Published(Result.FENCED, OUTLIVED)
             _refuse_forbidden(error)  # of the messages librdkafka says only that they were purged
             # With every message delivered, the error stands in the place of the commit's answer, and does not say
             # that nothing was committed. Nor does the abort: a late request may have begun what it ended.
-            if committing and not failed:
+            if committing and not outbox.failed:
                 return Published(Result.UNKNOWN, error.str())
-            # The call's own error says only that some message failed; the messages' reports say why.
-            return (outbox.answer() if failed else None) or Published(Result.ABORTED, error.str())
+            # The call's own error says only that some message failed; the messages' reports say why. They are told to
+            # whoever polls, so whichever call is under way when the broker refuses a message fails without them.
+            return (outbox.answer() if outbox.failed else None) or Published(Result.ABORTED, error.str())
         if error.code() == KafkaError._FATAL:  # says that the producer is broken; the abort says by what
             self._abort(self._clock())
             if self._fenced:

@@ -22,6 +22,9 @@ STEP_S = 5.0
 PARTITIONS_KNOWN_FOR_S = 300.0
 """How long a topic's number of partitions is believed: what Kafka's clients take by default."""
 
+PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
+"""What an abort, or letting a producer go, says of messages that were not acknowledged yet."""
+
 TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
 
 
@@ -54,8 +57,8 @@ class _Attempt:
             (self.rejected if claim in self.alone else self.suspects).add(claim)
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             self.forbidden.add(message.topic())
-        else:
-            self.refusals.append(error)  # a purged message too: it is not out
+        elif error.code() not in PURGED:  # which says nothing of the message; it stays pending, since it is not out
+            self.refusals.append(error)
 
 
 class Outbox:
@@ -96,7 +99,7 @@ class Outbox:
 
     @property
     def failed(self) -> bool:
-        """Whether the broker, or the producer, has refused any message of this attempt."""
+        """Whether the broker, or the producer, has refused any message of this attempt, as far as it was heard."""
         told = self._attempt
         return bool(told.rejected or told.suspects or told.refusals or told.forbidden)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,15 +14,19 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from consumer.errors import BrokerError
 from consumer.records import Message, Outcome, Record
-from consumer.stream import clients
+from consumer.stream import clients, exactly_once
 from consumer.stream.exactly_once import PROMPT_S, TransactionalPublisher
 from consumer.stream.protocol import Claim, Publish, Result
 from consumer.stream.publisher import Publisher, make_publisher
 from consumer.stream.source import Source
+from consumer.stream.timely import TimelyProducer
 from tests.brokers import Kafka
 from tests.stream.stage import PARTITIONS, Member, ShuffledWork, Stage
 
 BUDGET_S = 8.0
+
+REFUSED_S = 0.3
+"""Within it the broker has refused a batch; nobody who does not poll is told."""
 
 
 class Told:
@@ -90,8 +95,9 @@ def seen(stage: Stage, at_least: int) -> list[bytes | None]:
 
 
 def test_of_two_instances_with_one_name_the_older_is_fenced_and_its_outcome_is_not_seen(
-    stage: Stage, first: Joined
+    stage: Stage, first: Joined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(exactly_once, "PROMPT_S", BUDGET_S)  # slow answers cost the producer, and so the name
     first.join()
     first.publisher.start(BUDGET_S)
     assert first.publisher.publish(publication(stage, b"a"), BUDGET_S).result is Result.COMMITTED
@@ -167,10 +173,20 @@ def test_a_publication_that_is_larger_than_the_producers_queue_is_sent_in_pieces
     member.close()
 
 
-@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+@pytest.mark.parametrize(
+    ("delivery", "refused_s"), [("exactly-once", 0.0), ("exactly-once", REFUSED_S), ("at-least-once", 0.0)]
+)
 def test_an_outcome_that_only_the_broker_finds_too_large_is_reduced_and_its_batch_is_not(
-    kafka: Kafka, delivery: str
+    kafka: Kafka, delivery: str, refused_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whatever is asked of the producer when the broker refuses the batch; with ``refused_s``, to hand offsets over."""
+    hand_over = TimelyProducer.send_offsets_to_transaction
+
+    def later(producer: TimelyProducer, *given: Any) -> None:
+        time.sleep(refused_s)
+        hand_over(producer, *given)
+
+    monkeypatch.setattr(TimelyProducer, "send_offsets_to_transaction", later)
     stage = Stage(kafka, delivery)
     resource = ConfigResource(ResourceType.TOPIC, stage.output)
     limit = ConfigEntry("max.message.bytes", "20000", incremental_operation=AlterConfigOpType.SET)
