@@ -8,9 +8,11 @@ from operator import methodcaller
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from consumer.logs import Repeats
 from consumer.records import Headers, Record
 
 log = logging.getLogger(__name__)
+_troubles = Repeats(log)  # whoever writes such a header does so in every record
 
 HEADERS_OF: Callable[[Message], list[tuple[str, bytes]] | None] = methodcaller("headers")
 """See `_headers`."""
@@ -40,8 +42,9 @@ def _headers(message: Message) -> Headers:
     try:
         return tuple(HEADERS_OF(message) or ())
     except (SystemError, UnicodeDecodeError):
-        log.warning(
-            "offset %d of partition %d has a header whose name is not UTF-8: it is read without its headers",
+        _troubles.warning(
+            "header",
+            "offset %d of partition %d has a header whose name is not UTF-8: such records are read without headers",
             message.offset(),
             message.partition(),
         )

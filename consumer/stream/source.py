@@ -180,12 +180,13 @@ class Source:
         """
         try:
             found = self._consumer.committed(self._name(partitions), timeout=timeout_s)
-        except KafkaException as error:
-            self._troubles.warning("committed", "the committed offsets could not be read: %s", error.args[0].str())
+            error = next((one.error for one in found if one.error is not None), None)
+        except KafkaException as raised:
+            error = raised.args[0]
+        if error is not None:
+            self._troubles.warning("committed", "the committed offsets could not be read: %s", error.str())
             return None
         self._troubles.over("committed")
-        if any(one.error for one in found):
-            return None
         return {one.partition: -1 if one.offset == OFFSET_INVALID else one.offset for one in found}
 
     def commit(self, offsets: Mapping[int, int]) -> None:

@@ -125,11 +125,12 @@ def test_a_header_whose_name_is_not_utf8_costs_the_record_its_headers_and_nothin
     for number in range(20):  # by then the interpreter has made the call that reads headers a faster one
         odd.publish(EVENT, key=b"%d" % number, headers=[("name", b"value")])
     odd.flush()
-    produce_raw(kafka.bootstrap_servers, odd.stage.input, EVENT, b"na\xffme")
+    for _ in range(2):
+        produce_raw(kafka.bootstrap_servers, odd.stage.input, EVENT, b"na\xffme")
     odd.publish(EVENT, key=b"next")
-    predicted, _ = odd.run(predicted=22, dead=0)
+    predicted, _ = odd.run(predicted=23, dead=0)
     assert {message.key() for message in predicted} == {None, b"next", *(b"%d" % number for number in range(20))}
-    assert sum("name is not UTF-8" in one.getMessage() for one in caplog.records) == 1
+    assert sum("name is not UTF-8" in one.getMessage() for one in caplog.records) == 1  # once in a while
 
 
 def produce_raw(servers: str, topic: str, value: bytes, header: bytes) -> None:
