@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Phase = Literal["starting", "running", "stopping"]
+HoldName = Literal["group", "brokers", "breaker"]
+"""Who may hold a service back that runs: it is not in the group, brokers take nothing, the breaker is open."""
+ReasonName = Literal["starting", "stopping", "start_stuck", "loop_stuck", "work_stuck", "group", "brokers", "breaker"]
 
 STARTING_LIMIT_S: Final = 900.0
 """How long one step of the start may take before the process counts as stuck. Loading, compiling and
@@ -32,7 +35,7 @@ class Reason:
     """Why the service is not alive or not ready: a stable ``name`` for machines, a ``text`` for people,
     and for how many seconds this has been so."""
 
-    name: str
+    name: ReasonName
     text: str
     for_s: float
 
@@ -89,7 +92,7 @@ class Health:
         self._lock = threading.Lock()
         self._phase: Phase = "starting"
         self._step = ("starting", clock())
-        self._holds: dict[str, tuple[str, float]] = {}
+        self._holds: dict[HoldName, tuple[str, float]] = {}
         self._beat_at = clock()
         self._moved_at = clock()
         self._in_flight = 0
@@ -137,13 +140,13 @@ class Health:
         with self._lock:
             self._moved_at = self._clock()
 
-    def hold(self, name: str, text: str) -> None:
+    def hold(self, name: HoldName, text: str) -> None:
         """The service is not ready, for a reason called ``name``, until it is released."""
         with self._lock:
             since = self._holds[name][1] if name in self._holds else self._clock()
             self._holds[name] = (text, since)
 
-    def release(self, name: str) -> None:
+    def release(self, name: HoldName) -> None:
         """The reason called ``name`` is gone; nothing happens if it was not there."""
         with self._lock:
             self._holds.pop(name, None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Literal, get_args
 
 from prometheus_client import (
@@ -28,6 +29,7 @@ from prometheus_client import (
 
 from consumer.errors import event_errors
 from consumer.events import ModelInfo
+from consumer.health import Health, ReasonName
 
 OutcomeKind = Literal["predicted", "failed", "unreadable"]
 MeasuredStage = Literal["fetch", "decode", "wait", "predict", "publish"]
@@ -130,6 +132,12 @@ class Metrics:
         self.assigned_partitions = Gauge(
             "image_consumer_assigned_partitions", "Partitions that this instance reads.", registry=self.registry
         )
+        self.not_ready_seconds = Gauge(
+            "image_consumer_not_ready_seconds",
+            "For how long /readyz has said no, by reason; 0 for what is no reason now.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.rebalances = Counter(
             "image_consumer_rebalances_total",
             "Assignments, revocations and losses of partitions.",
@@ -154,6 +162,8 @@ class Metrics:
             self.failures.labels(error.code)
         for result in get_args(TransactionResult):
             self.transactions.labels(result)
+        for reason in get_args(ReasonName):
+            self.not_ready_seconds.labels(reason)
         # Observed for every event: the children are looked up once, not each time.
         self._stages = {stage: self.stage_seconds.labels(stage) for stage in get_args(MeasuredStage)}
 
@@ -179,6 +189,15 @@ class Metrics:
     def set_held_since(self, since: float | None) -> None:
         """When the oldest event that holds back its partition was taken in, by ``clock``; null: none does."""
         self._held_since = since
+
+    def watch(self, health: Health) -> None:
+        """Whether it is ready is asked at each look from now on."""
+
+        def for_s(name: str) -> float:
+            return next((one.for_s for one in health.ready().reasons if one.name == name), 0.0)
+
+        for reason in get_args(ReasonName):
+            self.not_ready_seconds.labels(reason).set_function(partial(for_s, reason))
 
     def set_model(self, info: ModelInfo) -> None:
         """Which model answers from now on."""

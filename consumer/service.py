@@ -100,6 +100,7 @@ class Service:
         self.failures = RecentFailures()
         self._began = time.monotonic() if began is None else began
         self.health.when_ready(self._tell_ready)
+        self.metrics.watch(self.health)
         self._instance = clients.Instance.of(settings)
         self._predictor: Predictor | None = None
         self._model: Model | None = None

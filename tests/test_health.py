@@ -169,7 +169,7 @@ def test_whoever_waits_for_it_is_told_once_that_it_is_ready(health: Health) -> N
     told: list[str] = []
     health.when_ready(lambda: told.append("ready"))
     health.hold("group", "the group is not joined yet")
-    health.release("another")
+    health.release("breaker")
     health.running()
     assert told == []
     health.release("group")

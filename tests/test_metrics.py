@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.errors import event_errors
 from consumer.events import ModelInfo
+from consumer.health import Health
 from consumer.metrics import BATCH_BUCKETS, EVENT_BUCKETS, STAGE_BUCKETS, Metrics
 
 CONTRACT = {
@@ -22,6 +23,7 @@ CONTRACT = {
     "image_consumer_lag": "gauge",
     "image_consumer_watermark_age_seconds": "gauge",
     "image_consumer_assigned_partitions": "gauge",
+    "image_consumer_not_ready_seconds": "gauge",
     "image_consumer_rebalances": "counter",
     "image_consumer_transactions": "counter",
     "image_consumer_model_info": "gauge",
@@ -140,3 +142,18 @@ def test_two_instances_never_meet() -> None:
     one, other = Metrics(), Metrics()
     one.count("predicted")
     assert samples(other, "image_consumer_events_total")[("predicted",)] == 0
+
+
+def test_it_tells_for_how_long_and_why_the_service_is_not_ready(metrics: Metrics) -> None:
+    now = 100.0
+    health = Health(60.0, clock=lambda: now)
+    assert set(samples(metrics, "image_consumer_not_ready_seconds").values()) == {0}
+    metrics.watch(health)
+    now = 103.0
+    health.hold("group", "the group is not joined yet")
+    now = 104.0
+    told = samples(metrics, "image_consumer_not_ready_seconds")
+    assert {reason: seconds for reason, seconds in told.items() if seconds} == {("starting",): 4, ("group",): 1}
+    health.running()
+    health.release("group")
+    assert set(samples(metrics, "image_consumer_not_ready_seconds").values()) == {0}
