@@ -19,7 +19,7 @@ from typing import NoReturn
 from requests.structures import CaseInsensitiveDict
 
 from consumer.errors import ConnectFailed, ProtocolError, TooLarge
-from consumer.fetching.wire import BoundedSocket
+from consumer.fetching.wire import ROOM_BYTES, BoundedSocket
 
 HEAD_BYTES = 64 * 2**10
 """Most bytes of status lines and headers together, interim answers included; the same for trailers.
@@ -36,9 +36,6 @@ CHUNKS = 4096
 CHUNK_BYTES = 256
 """A body may have so many chunks, and one more for so many bytes that it may have. Servers send kilobytes at a time; a
 chunk takes 3 µs of the interpreter's lock, so 20 MiB in chunks of one byte would take a minute. So it is 0.3 s."""
-
-PIECE_BYTES = 64 * 2**10
-"""Read at a time."""
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})( [^\r\n\0]*)?")
 # One pass each, without a choice: what backtracks can be made to take minutes, with the interpreter's lock held.
@@ -87,7 +84,7 @@ class AnswerReader:
             ConnectFailed: it ended in the middle.
             ProtocolError: this is not HTTP, is longer than `HEAD_BYTES`, or can be read in two ways.
         """
-        self._sock.allow(HEAD_BYTES + PIECE_BYTES)
+        self._sock.allow(HEAD_BYTES + ROOM_BYTES)
         budget = _Budget(HEAD_BYTES, f"the answer's headers are longer than {HEAD_BYTES} bytes", LINE_COUNTS)
         if not self._buffer and not self._more():
             raise UnansweredError
@@ -111,7 +108,7 @@ class AnswerReader:
             ProtocolError: a chunk is none.
         """
         # On the wire: a sixteenth more for the lines between chunks, and trailers.
-        self._sock.allow(most + most // 16 + HEAD_BYTES + PIECE_BYTES)
+        self._sock.allow(most + most // 16 + HEAD_BYTES + ROOM_BYTES)
         if head.chunked:
             return self._chunks(most)
         if head.length is None:
@@ -183,7 +180,7 @@ class AnswerReader:
 
     def _more(self) -> bool:
         """Receives; false at the connection's end."""
-        piece = self._sock.recv(PIECE_BYTES)
+        piece = self._sock.recv(ROOM_BYTES)
         self._buffer += piece
         return bool(piece)
 

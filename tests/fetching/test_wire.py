@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from consumer.errors import FetchTimeout, ProtocolError
 from consumer.fetching.deadline import Deadline
 from consumer.fetching.http1 import HEAD_BYTES, AnswerReader
-from consumer.fetching.wire import PIECE_BYTES, PIECES, BoundedSocket
+from consumer.fetching.wire import PIECE_BYTES, PIECES, ROOM_BYTES, BoundedSocket
 
 
 def pair() -> tuple[BoundedSocket, socket.socket]:
@@ -62,6 +63,23 @@ def test_an_answer_may_not_come_in_more_pieces_than_honest_ones_have() -> None:
             ours.recv(1)
         ours.allow(20 * PIECE_BYTES)
         assert ours.recv(1)
+
+
+def test_what_is_received_takes_the_memory_of_what_came_and_not_of_what_might_have_come() -> None:
+    ours, theirs = pair()
+    with ours, theirs:
+        ours.bound(Deadline(10.0))
+        ours.allow(ROOM_BYTES)
+        theirs.sendall(bytes(20_000))
+        assert ours.recv(1)  # the thread has its room
+        tracemalloc.start()
+        try:
+            piece = ours.recv(ROOM_BYTES)
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert len(piece) == 19_999
+        assert most < ROOM_BYTES / 2
 
 
 @pytest.mark.parametrize(
