@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Final, Literal
 
 from consumer.errors import SettingsError
 
@@ -41,10 +41,18 @@ REFUSED = {
     "acks": "an outcome must be on every in-sync replica before its offset is committed",
     "request.required.acks": "an outcome must be on every in-sync replica before its offset is committed",
     "enable.gapless.guarantee": "it is implied",
+    "delivery.report.only.error": "an outcome counts as delivered once its report says so",
     "transactional.id": "set INSTANCE_ID instead",
     "group.instance.id": "set INSTANCE_ID instead",
     "partitioner": "keys go where Java clients put them (murmur2)",
 }
+
+REPEATED_AFTER_MS: Final = 300
+"""How soon a transactional producer sends a request once more, at the least: by the time that an answer took,
+`consumer.stream.exactly_once` tells a request that was sent once from one that was sent twice."""
+
+REPEATING = ("retry.backoff.ms", "retry.backoff.max.ms", "reconnect.backoff.ms")
+"""The properties that say how soon. (librdkafka itself refuses a ``reconnect.backoff.max.ms`` below the other.)"""
 
 SECRET = re.compile(r"password|passphrase|secret|sasl\.oauthbearer\.config|pem$|jaas")
 
@@ -109,6 +117,24 @@ class KafkaSettings:
         """What was set for producers, the narrower variable winning; a plain one is spared transactional properties."""
         given = {k: v for k, v in self.common.items() if _scopes()[k] in "*P"} | dict(self.producer_only)
         return {k: v for k, v in given.items() if transactional or not k.startswith("transaction")}
+
+    def check_transactional(self) -> None:
+        """Whether a transactional producer can be made of what was set.
+
+        Raises:
+            SettingsError: it would send a request once more sooner than `REPEATED_AFTER_MS`.
+        """
+        given = self.for_producer()
+        for name in REPEATING:
+            value = given.get(name, str(REPEATED_AFTER_MS))
+            # librdkafka also reads 0100 and 0x64, which are less than they look.
+            if not re.fullmatch(r"[1-9][0-9]{2,8}", value) or int(value) < REPEATED_AFTER_MS:
+                variable = variable_of(name, "KAFKA_PRODUCER_" if name in self.producer_only else "KAFKA_")
+                raise SettingsError(
+                    f"{variable}={value!r} is not accepted: under exactly-once it takes {REPEATED_AFTER_MS} or more "
+                    "(milliseconds): a request that is repeated sooner could pass for one that was sent once; "
+                    f"{variable_of(name, 'KAFKA_CONSUMER_')} is free"
+                )
 
     def for_admin(self) -> dict[str, str]:
         """What was set for every kind of client: addresses, security, time-outs."""

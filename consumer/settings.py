@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from consumer.errors import SettingsError
-from consumer.kafka_settings import KafkaSettings
+from consumer.kafka_settings import EMBEDDED, KafkaSettings
 
 Network = IPv4Network | IPv6Network
 
@@ -283,6 +283,8 @@ class Settings:
                 "SCHEMA_REGISTRY_URL is set, but this version speaks to no registry: unset it, "
                 "and Avro is in single-object encoding"
             )
+        if settings.delivery == "exactly-once" and kafka.bootstrap_servers != EMBEDDED:
+            kafka.check_transactional()
         topics = [settings.input_topic, settings.output_topic, settings.dead_letter_topic]
         if len(set(topics)) < len(topics):
             raise SettingsError(

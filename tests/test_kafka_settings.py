@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from consumer.errors import SettingsError
 from consumer.kafka_settings import REFUSED, KafkaSettings, _scopes
+from consumer.settings import Settings
 
 
 def test_a_property_reaches_every_client_that_has_it() -> None:
@@ -41,6 +42,30 @@ def test_a_property_of_the_other_kind_of_client_is_an_error() -> None:
 def test_beginning_at_the_end_is_refused_since_it_skips_events_of_new_partitions() -> None:
     with pytest.raises(SettingsError, match="would skip"):
         KafkaSettings.from_env({"KAFKA_AUTO_OFFSET_RESET": "latest"})
+
+
+@pytest.mark.parametrize("value", ["50", "299", "0x200", "0500", "soon"])
+@pytest.mark.parametrize("prefix", ["KAFKA_", "KAFKA_PRODUCER_"])
+@pytest.mark.parametrize("name", ["RETRY_BACKOFF_MS", "RETRY_BACKOFF_MAX_MS", "RECONNECT_BACKOFF_MS"])
+def test_requests_that_are_repeated_sooner_than_the_promise_allows_are_refused(
+    prefix: str, name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{prefix}{name}='{value}' is not accepted: .* it takes 300 or more"):
+        Settings.from_env({f"{prefix}{name}": value})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"KAFKA_RETRY_BACKOFF_MS": "300"},
+        {"KAFKA_RETRY_BACKOFF_MS": "50", "KAFKA_PRODUCER_RETRY_BACKOFF_MS": "400"},
+        {"KAFKA_CONSUMER_RETRY_BACKOFF_MS": "50"},
+        {"KAFKA_RETRY_BACKOFF_MS": "50", "DELIVERY": "at-least-once"},
+        {"KAFKA_RETRY_BACKOFF_MS": "50", "KAFKA_BOOTSTRAP_SERVERS": "embedded"},
+    ],
+)
+def test_what_reaches_no_transactional_producer_may_be_repeated_as_soon_as_one_likes(given: dict[str, str]) -> None:
+    assert Settings.from_env(given).kafka == KafkaSettings.from_env(given)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import SettingsError
-from consumer.kafka_settings import variable_of
+from consumer.kafka_settings import REFUSED, REPEATED_AFTER_MS, variable_of
 from consumer.logs import Repeats, kafka_logger
 from consumer.settings import Settings
 from consumer.stream.prompt import PromptConsumer
@@ -144,7 +144,7 @@ def producer_config(settings: Settings, instance: Instance) -> Config:
         config["transaction.timeout.ms"] = 10_000  # of 60 s: how long a dead instance's outcomes block readers
         # Of 100 ms: how a request that was sent twice is told from one that was not, by the time that its answer
         # took (`consumer.stream.exactly_once.PROMPT_S`).
-        config["retry.backoff.ms"] = config["reconnect.backoff.ms"] = 300
+        config["retry.backoff.ms"] = config["reconnect.backoff.ms"] = REPEATED_AFTER_MS
     else:
         config["message.timeout.ms"] = 30_000
     return config | settings.kafka.for_producer(transactional=transactional)
@@ -196,13 +196,16 @@ ALIASES = {
     "request.required.acks": "acks",
     "sasl.mechanisms": "sasl.mechanism",
 }
-"""librdkafka's own name → the other one, under which a property may have been set. It complains of its own only."""
+"""The two names of a property: whichever was set, librdkafka may complain of the other."""
 
 
 def _refused(error: KafkaException, config: Config) -> SettingsError:
     text = error.args[0].str()
-    names = {own: name for own, name in ALIASES.items() if name in config} | {name: name for name in config}
-    named = max((own for own in names if own in text), key=len, default=None)
+    names = {own: other for own, other in ALIASES.items() if other in config}
+    names |= {other: own for own, other in ALIASES.items() if own in config}
+    names |= {name: name for name in config}
+    # What nobody could have set is named as the reason only: max.in.flight must be 5 when enable.idempotence is true.
+    named = max((one for one in names if one in text), key=lambda one: (one not in REFUSED, len(one)), default=None)
     if named is None:
         return SettingsError(f"librdkafka refuses: {text}")
     return SettingsError(f"{variable_of(names[named])} is not accepted: {text}")

@@ -60,10 +60,10 @@ def test_a_producers_own_wrong_setting_ends_with_2_too(
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.address)
     monkeypatch.setenv("INPUT_TOPIC", broker.topic)
-    monkeypatch.setenv("KAFKA_RETRY_BACKOFF_MS", "soon")
+    monkeypatch.setenv("KAFKA_SOCKET_TIMEOUT_MS", "soon")
     assert main(["publish", "http://a"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("image-tools: KAFKA_RETRY_BACKOFF_MS is not accepted")
+    assert line.startswith("image-tools: KAFKA_SOCKET_TIMEOUT_MS is not accepted")
 
 
 @pytest.mark.parametrize("command", [["publish", "http://a"], ["watch"]])

@@ -18,6 +18,10 @@ from consumer.stream.clients import Instance, Troubles
     [
         ("KAFKA_LINGER_MS", "soon"),
         ("KAFKA_RETRIES", "many"),
+        ("KAFKA_RETRIES", "0"),
+        ("KAFKA_MESSAGE_SEND_MAX_RETRIES", "0"),
+        ("KAFKA_MAX_IN_FLIGHT", "10"),
+        ("KAFKA_MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION", "10"),
         ("KAFKA_COMPRESSION_TYPE", "zip"),
         ("KAFKA_TRANSACTION_TIMEOUT_MS", "5"),
     ],
