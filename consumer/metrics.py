@@ -156,20 +156,19 @@ class Metrics:
             registry=self.registry,
         )
 
-        for outcome in get_args(OutcomeKind):
-            self.events.labels(outcome)
         for error in event_errors():
             self.failures.labels(error.code)
         for result in get_args(TransactionResult):
             self.transactions.labels(result)
         for reason in get_args(ReasonName):
             self.not_ready_seconds.labels(reason)
-        # Observed for every event: the children are looked up once, not each time.
+        # Counted for every event: the children are looked up once, not each time.
+        self._outcomes = {outcome: self.events.labels(outcome) for outcome in get_args(OutcomeKind)}
         self._stages = {stage: self.stage_seconds.labels(stage) for stage in get_args(MeasuredStage)}
 
     def count(self, outcome: OutcomeKind, code: str | None = None) -> None:
         """One event is finished and committed; ``code`` is its failure's, or null."""
-        self.events.labels(outcome).inc()
+        self._outcomes[outcome].inc()
         if code is not None:
             self.failures.labels(code).inc()
 

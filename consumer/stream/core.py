@@ -294,12 +294,11 @@ class StreamCore:
             return Resolve(tuple(self._publication.offsets))
         if self._publication or self.pause_s(now):
             return None
-        publication = self._gather()
-        if publication.claims:
-            self._publication = publication
-            self._pace.began(now)
-            return publication
-        return None
+        if not any(self._fronts()):
+            return None
+        self._publication = self._gather()
+        self._pace.began(now)
+        return self._publication
 
     def _hurry(self) -> bool:
         """Whether the pause between publications is waived: never after a failure."""

@@ -31,7 +31,7 @@ from consumer.stream.probing import Probing
 from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolve, Result, Resume, Submit
 from consumer.stream.publisher import Publisher
 from consumer.stream.questions import Ask
-from consumer.stream.report import Describe, Reporter
+from consumer.stream.report import REPORT_EVERY_S, Describe, Reporter
 from consumer.stream.source import Source
 from consumer.stream.unanswered import Unanswered
 
@@ -100,6 +100,7 @@ class StreamLoop:
         describe: names an event, for the log and the status page.
         ask: begins to find out whether the host of a URL can be reached: an exception of the future says why not.
             Null: none can.
+        report_every_s: how often gauges and the status page are made new.
         clock: monotonic seconds.
         now: seconds since the epoch.
         inbox: where finished work waits; a queue if null.
@@ -121,6 +122,7 @@ class StreamLoop:
         failures: RecentFailures | None = None,
         describe: Describe | None = None,
         ask: Ask | None = None,
+        report_every_s: float = REPORT_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         inbox: Inbox | None = None,
@@ -143,6 +145,7 @@ class StreamLoop:
             metrics=metrics,
             failures=self._failures,
             describe=describe,
+            every_s=report_every_s,
             clock=clock,
             now=now,
         )

@@ -67,6 +67,7 @@ class Reporter:
         topic: the input topic, for the log and the metrics.
         describe: names an event for the log and the status page; without it only offsets are named.
         failures: is asked to tell what it has not told yet.
+        every_s: how often gauges and the status page are made new.
         clock: monotonic seconds.
         now: seconds since the epoch.
     """
@@ -80,6 +81,7 @@ class Reporter:
         metrics: Metrics,
         failures: RecentFailures,
         describe: Describe | None = None,
+        every_s: float = REPORT_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -89,6 +91,7 @@ class Reporter:
         self._metrics = metrics
         self._failures = failures
         self._describe = describe
+        self._every_s = every_s
         self._clock = clock
         self._now = now
         self._due_at = 0.0
@@ -133,7 +136,7 @@ class Reporter:
         """Makes a report if it is time for one; ``now`` is monotonic."""
         if now < self._due_at:
             return
-        self._due_at = now + REPORT_EVERY_S
+        self._due_at = now + self._every_s
         self._failures.tell()
         ledgers = self._core.ledgers
         holders = {ledger.partition: entry for ledger in ledgers if (entry := ledger.holder())}

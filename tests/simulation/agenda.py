@@ -13,7 +13,6 @@ class Agenda:
         self.now = 1_000.0
         """Seconds; also the monotonic clock of every simulated process."""
         self._entries: list[tuple[float, int, Callable[[], None]]] = []
-        self._idle: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
 
     def clock(self) -> float:
@@ -25,29 +24,10 @@ class Agenda:
         self._number += 1
         heapq.heappush(self._entries, (self.now + delay_s, self._number, do))
 
-    def idle(self, delay_s: float, do: Callable[[], None]) -> None:
-        """The end of a wait for nothing in particular: happens late rather than turn in vain.
-
-        A thread may always wake late. One that only looks whether there is something new is woken by
-        what is new, so nothing is missed when its empty turns are left out.
-        """
-        due = self.now + delay_s
-        if not self._entries or self._entries[0][0] > due:
-            due = min(self._entries[0][0] if self._entries else due, due + LATE_S)
-        self._number += 1
-        heapq.heappush(self._idle, (due, self._number, do))
-
     def step(self) -> bool:
         """Does what comes next; false if there is nothing."""
-        queue = self._entries
-        if self._idle and (not queue or self._idle[0] < queue[0]):
-            queue = self._idle
-        if not queue:
+        if not self._entries:
             return False
-        self.now, _, do = heapq.heappop(queue)
+        self.now, _, do = heapq.heappop(self._entries)
         do()
         return True
-
-
-LATE_S = 2.0
-"""How late an idle wait may end. Less than a session, so that no loop looks stuck."""

@@ -131,6 +131,7 @@ class Consumer(Membership):
             error = None if code is None else KafkaError(code)
             places = [TopicPartition(self._topic, p, offset) for p, offset in chosen.items()]
             self._answers.append((error, places))
+            self._process.wake()
 
         self._preempt()
         do = partial(self._broker.commit_offsets, chosen, metadata)

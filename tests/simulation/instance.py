@@ -45,6 +45,9 @@ LARGEST = 10_000
 METRICS = Metrics()
 """One for all: counting is not what is tested here, and making them takes longer than a short history."""
 
+REPORT_EVERY_S = 10.0
+"""Rarer than the service's second, which would be an eighth of a campaign's time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -167,6 +170,7 @@ class SimulatedInstance:
             health=Health(60.0, clock=agenda.clock),
             breaker=breaker,
             ask=work.ask,
+            report_every_s=REPORT_EVERY_S,
             clock=agenda.clock,
             now=agenda.clock,
             inbox=SimulatedInbox(process),
@@ -182,6 +186,7 @@ class SimulatedInstance:
         """SIGTERM."""
         self.leaving = True
         self._loop.stop()
+        self.process.wake()
 
     def _run(self) -> None:
         self._loop.run()

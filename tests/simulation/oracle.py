@@ -47,6 +47,7 @@ class Oracle(Watcher):
         self._outcomes: set[Source] = set()
         self._read_unaware: set[Source] = set()
         self._clock = clock
+        self._last: dict[tuple[int, int], int] = {}  # of each log of the input topic: the offset of its last event
         self._checked: dict[tuple[int, int], int] = {}
         self._committed_at: dict[Source, float] = {}
         self._ends: dict[object, bool] = {}
@@ -54,6 +55,7 @@ class Oracle(Watcher):
     def published(self, event: Event) -> None:
         """An event is in the input topic."""
         self.events[self.made, event.partition, event.offset] = event
+        self._last[self.made, event.partition] = event.offset
 
     # ── on the way ───────────────────────────────────────────────────────────────────────────────
 
@@ -102,7 +104,7 @@ class Oracle(Watcher):
     @property
     def all_committed(self) -> bool:
         """Whether the committed offsets have passed every event, at some time."""
-        return all(offset < self._checked.get((made, partition), 0) for made, partition, offset in self._promised)
+        return all(last < self._checked.get(log, 0) for log, last in self._last.items() if log[0] == self.made)
 
     @property
     def _promised(self) -> list[Source]:

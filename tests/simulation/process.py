@@ -23,6 +23,10 @@ RESEND_S = 0.225
 """How soon librdkafka sends a request again at the soonest: the transactional producer's back-off of 300 ms
 (`consumer.stream.clients`), less its jitter of a quarter."""
 
+LATE_S, LATEST_S = 0.5, 2.0
+"""How late an idle wait ends at first, and at most: as long as a revocation waits for work in flight, and less than a
+session, so that no loop looks stuck."""
+
 
 class Process:
     """A program that runs by itself, one at a time with all others.
@@ -59,6 +63,7 @@ class Process:
         self._hub = hub
         self._greenlet = greenlet(self._run, parent=hub)
         self._listening = False
+        self._late_s = 0.0
         self._turn = 0  # each wait has a number, so that what would wake an earlier one is ignored
         self._missed: list[Callable[[], None]] = []  # what happens to it once it runs again
 
@@ -112,6 +117,7 @@ class Process:
 
     def wake(self) -> None:
         """Ends its wait, if it waits for news."""
+        self._late_s = 0.0
         if self._listening and not self.dead:
             self._listening = False
             self._agenda.after(0.0, partial(self._resume, self._turn))
@@ -119,11 +125,18 @@ class Process:
     # ── from inside ──────────────────────────────────────────────────────────────────────────────
 
     def wait(self, seconds: float, *, idle: bool = False) -> None:
-        """Sleeps until then, or until it is woken. ``idle``: it only looks around, so it may sleep longer."""
+        """Sleeps until then, or until it is woken.
+
+        Args:
+            idle: it only looks around. A thread may always wake late, and whatever is new wakes this one, so nothing
+                is missed when it sleeps longer: each time twice as long as before, as long as there is nothing new.
+        """
         if self.dead:
             raise Killed
-        later = self._agenda.idle if idle else self._agenda.after
-        later(seconds, partial(self._resume, self._turn))
+        if idle:
+            self._late_s = min(LATEST_S, max(LATE_S, 2 * self._late_s))
+            seconds += self._late_s
+        self._agenda.after(seconds, partial(self._resume, self._turn))
         self._listening = True
         self._switch()
         self._listening = False

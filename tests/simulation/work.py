@@ -153,6 +153,7 @@ class SimulatedWork:
             answer.set_result(None)
         else:
             answer.set_exception(ConnectFailed("it is down"))
+        self._process.wake()
 
     def _host(self, record: Record) -> int:
         return self._outages.host(record.partition, record.offset)
