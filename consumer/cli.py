@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer import logs
+from consumer import freed_memory, logs
 from consumer.decoding.confinement import close_memory
 from consumer.errors import ServiceError
 from consumer.settings import Settings
@@ -136,6 +136,7 @@ def _positive(text: str) -> int:
 def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001 - as every command
     began = time.monotonic()
     close_memory()
+    freed_memory.goes_back()
     asked = StopRequest.on_signals()
     logging_on = logs.configure(settings.log_format, settings.log_level, secrets=logs.secrets_of(settings))
 
