@@ -2,8 +2,8 @@
 
 glibc by default learns from the first large block that is freed: blocks of that size, up to 32 MiB, come from its
 arenas from then on, of which there are eight for each core, and each keeps twice as much free at its end. On two cores
-360 images of 8 MB left a service at 439 MiB that had 159 before, for as long as it ran; with the bounds set here at 173.
-Images of 3 MB: 258 and 178. `malloc_trim` gave back 30 MiB: it leaves the ends of arenas alone.
+360 images of 8 MB left a service at 439 MiB that had 159 before, for ever; with the bounds set here at 173. Images
+of 3 MB: 258 and 178. `malloc_trim` gave back 30 MiB: it leaves the ends of arenas alone.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ ROOM_BYTES = 64 * 2**10
 class _Room(threading.local):
     """Where a thread receives into, again and again.
 
-    What `socket.recv` returns was taken for all that might come, then cut down to what came. Into the part that was cut
-    off other threads' small blocks settle, so the next 64 KiB do not fit there and glibc takes new memory: 0.6 KiB an
-    event, for hours, all of it free. With this it is 0.04 (docs/scaling.md).
+    What `socket.recv` returns is taken for all that might come, then cut down to what came. Small blocks settle in what
+    was cut off, and glibc keeps them for their threads; so the next 64 KiB do not fit there, and new memory is taken:
+    0.5 to 2 KiB an event, without an end, all of it free. With this it stays (docs/scaling.md).
     """
 
     def __init__(self) -> None:
