@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, Producer
 from consumer.stream.commits import Commits
 from consumer.stream.outbox import Clock, Late, Outbox
 from consumer.stream.protocol import Claim, Publish, Published, Result
+from consumer.stream.room import Room
 from consumer.stream.source import Source
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class PlainPublisher:
         self._largest = largest  # the producer's message.max.bytes
         self._commits = Commits(source, clock)
         self._clock = clock
-        self._suspects: set[Claim] = set()
+        self._room = Room(clock)
+        self._out: set[tuple[Claim, str]] = set()  # acknowledged, and their offsets not handed in: not sent again
         self._outbox: Outbox | None = None
 
     def start(self, budget_s: float) -> None:  # noqa: ARG002 - nothing to wait for
@@ -66,6 +68,7 @@ class PlainPublisher:
                 self.replace(0.0)
             return answer
         self._commits.owe(publication.offsets)
+        self._forget(publication)
         return Published(Result.COMMITTED)
 
     def tend(self) -> None:
@@ -80,7 +83,7 @@ class PlainPublisher:
 
     def replace(self, budget_s: float) -> bool:  # noqa: ARG002 - nothing to wait for
         """A new producer."""
-        self._outbox = Outbox(self._make(), self._clock, self._suspects)
+        self._outbox = Outbox(self._make(), self._clock, self._room, self._out)
         return True
 
     def close(self, budget_s: float) -> None:
@@ -90,8 +93,17 @@ class PlainPublisher:
                 self._outbox.producer.flush(budget_s)
         self._commits.settle()
 
+    def _forget(self, publication: Publish) -> None:
+        """These are done with, and so is all that was out of an earlier tenure of their partitions."""
+        tenures = {claim.partition: claim.tenure for claim in publication.claims}
+        done = set(publication.claims)
+        gone = {
+            one for one in self._out if one[0] in done or one[0].tenure != tenures.get(one[0].partition, one[0].tenure)
+        }
+        self._out -= gone  # in place: the outbox adds to it
+
     def _send(self, outbox: Outbox, publication: Publish, deadline: float) -> Published | None:
-        """Null if every message is acknowledged; else what to answer. Some may be out: they will be doubled.
+        """Null if every message is acknowledged; else what to answer. What is out is not sent again.
 
         Raises:
             KafkaException: the producer refused a message, or is broken.

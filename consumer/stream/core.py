@@ -168,7 +168,7 @@ class StreamCore:
                     f"the outcome of {claim.partition}-{claim.offset} is too large to publish, even in its "
                     "smallest form: raise the topics' max.message.bytes"
                 )
-        if not answer.rejected:
+        if not answer.rejected and not answer.narrowed:
             self._pace.failed(now)
         return []
 

@@ -46,7 +46,8 @@ from consumer.errors import BrokerError
 from consumer.logs import Repeats
 from consumer.stream.hand_overs import HandOvers
 from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
-from consumer.stream.protocol import Claim, Publish, Published, Result
+from consumer.stream.protocol import Publish, Published, Result
+from consumer.stream.room import Room
 from consumer.stream.source import Source
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class TransactionalPublisher:
         self._clock = clock
         self._hand_overs = HandOvers(source, clock)
         self._outbox: Outbox | None = None
-        self._suspects: set[Claim] = set()
+        self._room = Room(clock)
         self._tend_at = 0.0
         self._troubles = Repeats(log)
         self._began = 0.0
@@ -182,7 +183,7 @@ class TransactionalPublisher:
             self._troubles.warning("start", "the transactional producer is not ready: %s", error.args[0].str())
             return False
         self._troubles.over()
-        self._outbox = Outbox(producer, self._clock, self._suspects)
+        self._outbox = Outbox(producer, self._clock, self._room)
         return True
 
     def close(self, budget_s: float) -> None:  # noqa: ARG002 - nothing is open between publications

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, murmu
 from consumer import records
 from consumer.errors import BrokerError
 from consumer.stream.protocol import Claim, Publish, Published, Result
+from consumer.stream.room import Room
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
@@ -32,6 +33,14 @@ class Late(Exception):
     """The budget ended first."""
 
 
+@dataclass(slots=True, eq=False)
+class _Part:
+    """What is under way together: every claim whose messages are in it, and their bytes."""
+
+    claims: set[Claim] = field(default_factory=set)
+    size: int = 0
+
+
 @dataclass(slots=True)
 class _Attempt:
     """What the broker has said of the messages of one attempt.
@@ -40,23 +49,31 @@ class _Attempt:
     not hold the producer, which could never be destroyed: its threads and sockets would stay.
     """
 
-    alone: set[Claim] = field(default_factory=set)
-    """The claims whose messages are sent in batches of their own."""
+    acknowledged: set[tuple[Claim, str]] | None
     pending: int = 0
     """Messages that are not acknowledged."""
     rejected: set[Claim] = field(default_factory=set)
-    suspects: set[Claim] = field(default_factory=set)
+    too_large: list[_Part] = field(default_factory=list)
+    invalid: dict[Claim, records.Message] = field(default_factory=dict)
+    """What the broker takes for no record that this topic may have."""
     refusals: list[KafkaError] = field(default_factory=list)
     forbidden: set[str] = field(default_factory=set)
 
-    def delivered(self, claim: Claim, error: KafkaError | None, message: Message) -> None:
+    def delivered(
+        self, claim: Claim, part: _Part, message: records.Message, error: KafkaError | None, _: Message | None
+    ) -> None:
         """The client's report of one message."""
         if error is None:
             self.pending -= 1
+            if self.acknowledged is not None:
+                self.acknowledged.add((claim, message.topic))
         elif error.code() in TOO_LARGE:
-            (self.rejected if claim in self.alone else self.suspects).add(claim)
+            if part not in self.too_large:
+                self.too_large.append(part)
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            self.forbidden.add(message.topic())
+            self.forbidden.add(message.topic)
+        elif error.code() == KafkaError.INVALID_RECORD:
+            self.invalid[claim] = message
         elif error.code() not in PURGED:  # which says nothing of the message; it stays pending, since it is not out
             self.refusals.append(error)
 
@@ -64,33 +81,47 @@ class _Attempt:
 class Outbox:
     """Produces the messages of one publication after the other; reports of an earlier one are not mixed in.
 
-    A message that is larger than its topic allows takes its whole batch with it: the broker refuses them all
-    alike. So the next attempt sends each of the refused ones in a batch of its own, which names the culprit.
-
     Args:
         clock: monotonic seconds.
-        suspects: the refused ones of the last attempt; kept by the caller, since it may need a new producer.
+        room: what the broker is given at once; kept by the caller, since it may need a new producer.
+        acknowledged: messages that are out already, by claim and topic, and are not sent again; what is acknowledged is
+            added. Null in a transaction, which is aborted as a whole.
     """
 
-    def __init__(self, producer: Producer, clock: Clock, suspects: set[Claim]) -> None:
+    def __init__(
+        self, producer: Producer, clock: Clock, room: Room, acknowledged: set[tuple[Claim, str]] | None = None
+    ) -> None:
         self.producer = producer
         self._clock = clock
         self._counts: dict[str, tuple[int, float]] = {}
-        self._suspects = suspects
-        self._attempt = _Attempt()
+        self._room = room
+        self._acknowledged = acknowledged
+        self._attempt = _Attempt(acknowledged)
 
     def put(self, publication: Publish, deadline: float) -> None:
-        """Hands every message to the producer, up to the first that is known to be too large.
+        """Hands every message to the producer, up to the first that is known to be refused.
 
         Raises:
             KafkaException: the producer refused a message for another reason.
-            Late: its queue stayed full, or the number of partitions unknown.
+            Late: its queue stayed full, the number of partitions unknown, or a part of it unacknowledged.
         """
-        self._attempt = _Attempt(alone=set(self._suspects))
-        self._suspects.clear()
+        self._attempt = _Attempt(self._acknowledged)
+        room = self._room.size()
+        part = _Part()
         for claim, outcome in zip(publication.claims, publication.outcomes, strict=True):
-            for message in outcome.messages:
-                if not self._put(claim, message, deadline):
+            messages = [one for one in outcome.messages if (claim, one.topic) not in (self._acknowledged or ())]
+            if not messages:
+                continue
+            size = sum(message.size for message in messages)
+            if part.claims and part.size + size > room:
+                self._send_all(deadline)
+                if self.failed:
+                    return
+                part = _Part()
+            part.claims.add(claim)
+            part.size += size
+            for message in messages:
+                if not self._put(claim, message, part, deadline):
                     return
 
     def flush(self, deadline: float) -> None:
@@ -101,25 +132,37 @@ class Outbox:
     def failed(self) -> bool:
         """Whether the broker, or the producer, has refused any message of this attempt, as far as it was heard."""
         told = self._attempt
-        return bool(told.rejected or told.suspects or told.refusals or told.forbidden)
+        return bool(told.rejected or told.too_large or told.invalid or told.refusals or told.forbidden)
 
     def answer(self) -> Published | None:
         """What became of the attempt, as far as the broker has told; null if every message is acknowledged.
 
         Raises:
-            BrokerError: this user may not write there.
+            BrokerError: this user may not write there, or the broker takes one of the outcomes never.
         """
         told = self._attempt
         if told.forbidden:
             topics = ", ".join(sorted(told.forbidden))
             raise BrokerError(f"not authorised to publish: grant Write on topic {topics} to this service's user")
-        if not told.rejected and len(told.suspects) == 1:
-            told.rejected, told.suspects = told.suspects, set()
+        for part in told.too_large:
+            if len(part.claims) == 1:
+                told.rejected |= part.claims
         if told.rejected:
             return Published(Result.ABORTED, "outcomes too large", tuple(told.rejected))
-        if told.suspects:
-            self._suspects |= told.suspects
-            return Published(Result.ABORTED, f"one of {len(told.suspects)} outcomes in a batch is too large")
+        if told.too_large:
+            largest = max(told.too_large, key=lambda part: part.size)
+            self._room.refused(largest.size)
+            reason = f"the broker finds {len(largest.claims)} outcomes, {largest.size} bytes, too large together"
+            return Published(Result.ABORTED, f"{reason}: they are sent in smaller parts", narrowed=True)
+        if keyless := next((claim for claim, message in told.invalid.items() if message.key is None), None):
+            raise BrokerError(
+                f"the broker never takes the outcome of partition {keyless.partition}, offset {keyless.offset}, whose "
+                f"event has no key, into {told.invalid[keyless].topic}: with cleanup.policy=compact a topic takes no "
+                "record without a key; set its policy to delete (or this machine's clock, should it be an hour ahead)"
+            )
+        if told.invalid:  # as where this machine's clock is an hour ahead: all wait until it is not
+            topic = next(iter(told.invalid.values())).topic
+            return Published(Result.ABORTED, f"{topic} takes none of the outcomes: is this machine's clock ahead?")
         if told.refusals:
             return Published(Result.ABORTED, told.refusals[0].str())
         if told.pending:  # an empty queue is no proof: only acknowledgements count
@@ -133,10 +176,8 @@ class Outbox:
             return message.keyless_partition % count
         return int(murmur2(message.key, count))
 
-    def _put(self, claim: Claim, message: records.Message, deadline: float) -> bool:
+    def _put(self, claim: Claim, message: records.Message, part: _Part, deadline: float) -> bool:
         """False if nothing more should be put, since the attempt has failed already."""
-        if claim in self._attempt.alone:
-            self._send_all(deadline)
         while True:
             try:
                 self.producer.produce(
@@ -145,7 +186,7 @@ class Outbox:
                     value=message.value,
                     headers=list(message.headers),
                     partition=self.partition_of(message, deadline),
-                    on_delivery=partial(self._attempt.delivered, claim),
+                    on_delivery=partial(self._attempt.delivered, claim, part, message),
                 )
             except BufferError:  # the producer's queue is full: let it send
                 if self._clock() >= deadline:
@@ -162,9 +203,7 @@ class Outbox:
                     raise
                 return False
             self._attempt.pending += 1
-            if claim in self._attempt.alone:
-                self._send_all(deadline)
-            return not self._attempt.rejected
+            return True
 
     def _send_all(self, deadline: float) -> None:
         self.flush(deadline)

@@ -99,8 +99,13 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The answer to a `Publish`. ``rejected`` are claims whose messages are too large to publish."""
+    """The answer to a `Publish`.
+
+    ``rejected`` are claims whose messages are too large to publish; ``narrowed``: they are sent in another way from now
+    on, so that nothing is won by a pause.
+    """
 
     result: Result
     reason: str = ""
     rejected: tuple[Claim, ...] = ()
+    narrowed: bool = False
