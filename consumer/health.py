@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Phase = Literal["starting", "running", "stopping"]
-HoldName = Literal["group", "brokers", "breaker"]
-"""Who may hold a service back that runs: it is not in the group, brokers take nothing, the breaker is open."""
-ReasonName = Literal["starting", "stopping", "start_stuck", "loop_stuck", "work_stuck", "group", "brokers", "breaker"]
+HoldName = Literal["group", "offsets", "brokers", "breaker"]
+"""Who may hold a service back that runs: it is not in the group, partitions do not begin, brokers take nothing, the
+breaker is open."""
+ReasonName = Literal["starting", "stopping", "start_stuck", "loop_stuck", "work_stuck", HoldName]
 
 STARTING_LIMIT_S: Final = 900.0
 """How long one step of the start may take before the process counts as stuck. Loading, compiling and

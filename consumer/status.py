@@ -48,7 +48,7 @@ class PartitionStatus:
     """One partition of ours.
 
     ``committed`` is the offset that was committed last since its assignment, ``lag`` the number of events whose
-    outcome is not committed; both null while not known.
+    outcome is not committed; both null while not known. ``silent``: it does not begin, nothing comes of it.
     """
 
     partition: int
@@ -58,6 +58,7 @@ class PartitionStatus:
     in_flight: int
     finished: int
     held_up: HeldUp | None
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ STREAM = StreamStatus(
     held_bytes=5_000,
     partitions=(
         PartitionStatus(0, 12_345, 1207, 3, 1, 7, HELD),
-        PartitionStatus(1, None, None, 0, 0, 0, None),
+        PartitionStatus(1, None, None, 0, 0, 0, None, silent=True),
     ),
     transactions={"committed": 9, "unknown": 1},
     events={"predicted": 90, "failed": 10},
@@ -144,6 +144,7 @@ def test_the_same_as_json(show: Show) -> None:
     told = show(headers=JSON).json()
     assert told["stream"]["partitions"][0]["held_up"]["offset"] == 1207
     assert told["stream"]["partitions"][1]["lag"] is None
+    assert [one["silent"] for one in told["stream"]["partitions"]] == [False, True]
     assert [(one["code"], one["partition"]) for one in told["last_failures"]] == [
         ("connect_failed", 4),
         ("http_status", None),

@@ -32,6 +32,7 @@ from consumer.stream.protocol import Action, Claim, Halt, Pause, Publish, Resolv
 from consumer.stream.publisher import Publisher
 from consumer.stream.questions import Ask
 from consumer.stream.report import REPORT_EVERY_S, Describe, Reporter
+from consumer.stream.silent import Silent
 from consumer.stream.source import Source
 from consumer.stream.unanswered import Unanswered
 
@@ -144,6 +145,7 @@ class StreamLoop:
             topic=topic,
             metrics=metrics,
             failures=self._failures,
+            silent=Silent(source, health, topic, clock),
             describe=describe,
             every_s=report_every_s,
             clock=clock,

@@ -85,6 +85,11 @@ class Placement:
         """These are read from now on."""
         self._new.update(partitions)
 
+    @property
+    def unbegun(self) -> frozenset[int]:
+        """Assigned, and neither a record has come, nor the end, nor an answer that says where to begin."""
+        return frozenset(self._new)
+
     def arrived(self, partition: int, offset: int, following: int) -> bool:
         """Something was read at this offset; false if it must be dropped, since reading begins elsewhere.
 

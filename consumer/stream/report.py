@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from consumer.failures import RecentFailures
 from consumer.metrics import Metrics
@@ -17,6 +17,7 @@ from consumer.status import HeldUp, PartitionStatus, StreamStatus
 from consumer.stream.core import StreamCore
 from consumer.stream.ledger import Entry, Ledger
 from consumer.stream.protocol import Result
+from consumer.stream.silent import Silent
 from consumer.stream.source import Source
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Reporter:
         topic: the input topic, for the log and the metrics.
         describe: names an event for the log and the status page; without it only offsets are named.
         failures: is asked to tell what it has not told yet.
+        silent: is asked which partitions do not begin.
         every_s: how often gauges and the status page are made new.
         clock: monotonic seconds.
         now: seconds since the epoch.
@@ -80,6 +82,7 @@ class Reporter:
         topic: str,
         metrics: Metrics,
         failures: RecentFailures,
+        silent: Silent,
         describe: Describe | None = None,
         every_s: float = REPORT_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
@@ -90,6 +93,7 @@ class Reporter:
         self._topic = topic
         self._metrics = metrics
         self._failures = failures
+        self._silent = silent
         self._describe = describe
         self._every_s = every_s
         self._clock = clock
@@ -147,7 +151,7 @@ class Reporter:
         self._metrics.set_lags({(self._topic, p): lag for p, lag in lags.items() if lag is not None})
         self._metrics.set_held_since(min((entry.arrived for entry in holders.values()), default=None))
         self._log_the_longest(holders, now)
-        self.latest = self._status(ledgers, lags, holders, now)
+        self.latest = self._status(ledgers, lags, holders, self._silent.look(now), now)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -178,7 +182,12 @@ class Reporter:
         )
 
     def _status(
-        self, ledgers: Iterable[Ledger], lags: Mapping[int, int | None], holders: Mapping[int, Entry], now: float
+        self,
+        ledgers: Iterable[Ledger],
+        lags: Mapping[int, int | None],
+        holders: Mapping[int, Entry],
+        silent: Collection[int],
+        now: float,
     ) -> StreamStatus:
         at = self._now()
 
@@ -198,6 +207,7 @@ class Reporter:
                 in_flight=one.in_flight,
                 finished=len(one) - one.queued - one.in_flight,
                 held_up=held_up(one.partition),
+                silent=one.partition in silent,
             )
             for one in ledgers
         )

@@ -88,6 +88,7 @@ class Source:
         self._identity = identity
         self._placement = Placement(consumer, topic, identity, strict=strict, clock=clock)
         self._unheard = False  # a revocation may wait that is answered already
+        self._paused: set[int] = set()
         self._ends: dict[int, int] = {}
         self._gathered: list[Record] = []
         self._terms: dict[int, int] = {}
@@ -102,6 +103,7 @@ class Source:
             chosen = [one.partition for one in partitions if one.topic == self._topic]
             for partition in chosen:
                 self._ends.pop(partition, None)
+            self._paused.difference_update(chosen)  # whether they still are is told after every assignment
             self._placement.forget(chosen)
             # What was gathered before this change belongs to the tenure that ends with it.
             self._gathered = [record for record in self._gathered if record.partition not in chosen]
@@ -167,10 +169,12 @@ class Source:
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Fetches no more from these partitions; they stay ours as long as `poll` is called."""
+        self._paused.update(partitions)
         self._consumer.pause(self._name(partitions))
 
     def resume(self, partitions: Iterable[int]) -> None:
         """Fetches from these partitions again."""
+        self._paused.difference_update(partitions)
         self._consumer.resume(self._name(partitions))
 
     def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, int] | None:
@@ -238,6 +242,11 @@ class Source:
         member = self._consumer.memberid() if found is None else found.name
         self._forgotten = bool(self._held and member) and member != self._member
         return metadata if member and not self._forgotten and not self._unheard else None
+
+    def unbegun(self) -> dict[int, bool]:
+        """Partitions of which nothing has come yet, neither a record, nor their end, nor where to begin → whether they
+        are paused."""
+        return {partition: partition in self._paused for partition in self._placement.unbegun}
 
     def lag(self, partition: int, next_offset: int | None) -> int | None:
         """Offsets from the first that is not committed to the partition's end; null while unknown.

@@ -195,11 +195,15 @@ def _partitions(partitions: Sequence[PartitionStatus], at: int) -> str:
             _number(one.queued),
             _number(one.in_flight),
             _number(one.finished),
-            *_held_up(one.held_up, at),
+            *(SILENT if one.silent else _held_up(one.held_up, at)),
         )
         for one in partitions
     ]
     return _section("Partitions", heads, rows, "None is assigned to this instance.", numbers=range(6))
+
+
+SILENT = ('<span class="mark warn">nothing comes of it</span>', "", "", "")
+"""What stands there for a partition that does not begin."""
 
 
 def _held_up(held: HeldUp | None, at: int) -> tuple[str, str, str, str]:

@@ -165,6 +165,9 @@ class World:
     def joined(self) -> bool:
         return True
 
+    def unbegun(self) -> Mapping[int, bool]:
+        return {}
+
     def lag(self, partition: int, next_offset: int | None) -> int | None:
         return len(self.topic[partition]) - (self.read[partition] if next_offset is None else next_offset)
 

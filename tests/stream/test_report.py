@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from consumer.failures import RecentFailures
+from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.records import Record
 from consumer.status import HeldUp, PartitionStatus, StreamStatus
@@ -15,6 +16,7 @@ from consumer.stream.core import StreamCore
 from consumer.stream.limits import Limits
 from consumer.stream.protocol import Claim, Publish, Published, Result, Submit
 from consumer.stream.report import DESCRIBED_AFTER_S, HELD_LOG_AFTER_S, LastMinute, Reporter
+from consumer.stream.silent import SILENT_S, Silent
 from consumer.stream.source import Source
 from tests.stream.factories import outcome, record
 
@@ -25,6 +27,7 @@ class Told:
     def __init__(self) -> None:
         self.now = 100.0
         self.read = 0
+        self.silent: dict[int, bool] = {}
         self.metrics = Metrics(clock=lambda: self.now)
         self.core = StreamCore(Limits(in_flight=2))
         self.core.assigned([0, 1])
@@ -34,10 +37,14 @@ class Told:
             topic="in",
             metrics=self.metrics,
             failures=RecentFailures(lambda: self.now),
+            silent=Silent(cast(Source, self), Health(60.0), "in", lambda: self.now),
             describe=self.describe,
             clock=lambda: self.now,
             now=lambda: 1_000_000 + self.now,
         )
+
+    def unbegun(self) -> dict[int, bool]:
+        return self.silent
 
     def lag(self, partition: int, next_offset: int | None) -> int | None:
         return None if partition == 1 else 50
@@ -80,6 +87,12 @@ def test_it_tells_where_every_partition_stands(told: Told) -> None:
     )
     assert (status.queued, status.in_flight, status.finished) == (1, 2, 1)
     assert (status.events, status.transactions, status.events_last_minute) == ({"predicted": 1}, {"committed": 1}, 1)
+
+
+def test_a_partition_of_which_nothing_comes_is_marked_and_no_other(told: Told) -> None:
+    told.silent = {1: False}
+    assert [one.silent for one in told.report().partitions] == [False, False]
+    assert [one.silent for one in told.report(SILENT_S + 1).partitions] == [False, True]
 
 
 def test_the_event_that_holds_a_partition_up_is_read_once_for_its_name(told: Told) -> None:
