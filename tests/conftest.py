@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 
 import hypothesis
@@ -20,6 +22,11 @@ from PIL import Image
 from consumer.settings import FAMILIES, Settings
 from ops.local_kafka import LocalKafka, jars
 from tests.brokers import Kafka, NoKafkaError, any_kafka
+from tests.simulation import campaign
+from tests.simulation.campaign import Tally
+
+HISTORIES = 10_000
+"""See `histories`."""
 
 GIVEN_BROKER = pytest.StashKey[str | None]()
 NO_BROKER = pytest.StashKey[str]()
@@ -71,8 +78,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
+def histories() -> Iterator[Future[Tally]]:
+    """What the simulation's histories come to: played by processes that take what others leave of the cores."""
+    over = threading.Event()
+
+    def go_on(tally: Tally, seconds: float) -> None:
+        if over.is_set():
+            raise InterruptedError("the tests end before the histories")
+
+    def play() -> Tally:
+        os.nice(19)  # of this thread, on Linux, and of the processes that it starts
+        return campaign.run(HISTORIES, workers=2, choice=campaign.Choice(), tell=go_on)
+
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(play)
+        over.set()
+
+
+@pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
-    """Apache Kafka for the whole run."""
+    """Apache Kafka for the whole run. Its tests wait most of the time, so the histories are played meanwhile."""
+    if any("histories" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("histories")
 
     def tell(line: str) -> None:
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():

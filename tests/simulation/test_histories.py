@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.simulation.campaign import MIX, Choice, run
+from tests.conftest import HISTORIES
+from tests.simulation.campaign import MIX, Choice, Tally
 from tests.simulation.world import play
-
-HISTORIES = 10_000
 
 
 @pytest.mark.slow
-def test_no_history_loses_doubles_reorders_or_strands_an_event() -> None:
-    tally = run(HISTORIES, workers=2, choice=Choice())
+def test_no_history_loses_doubles_reorders_or_strands_an_event(histories: Future[Tally]) -> None:
+    tally = histories.result()
     assert tally.histories == HISTORIES
     told = [f"{Choice().command(one.seed)}: {one.violations[0]}" for one in tally.failed]
     assert told == []
