@@ -68,6 +68,9 @@ class World:
     def joined(self) -> bool:
         return True
 
+    def unbegun(self) -> dict[int, bool]:
+        return {}
+
     def lag(self, partition: int, offset: int | None) -> int | None:
         return None
 
