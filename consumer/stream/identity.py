@@ -31,6 +31,9 @@ moment from metadata that lack it."""
 ASK_S: Final = 5.0
 """How long one look may take."""
 
+IN_VAIN: Final = 2
+"""How many looks in a row may find no broker that answers: one may meet a leader or a controller that moves."""
+
 _MARK: Final = "topic-id="
 
 
@@ -48,12 +51,18 @@ class TopicIdentity:
         self._asked: Future[Any] | None = None
         self._look_at = clock() + LOOK_EVERY_S
         self._missing_since: float | None = None
+        self._unanswered = 0  # in a row
         self._id: str | None = self._told(self._ask().result())
 
     @property
     def mark(self) -> str:
         """What to write beside a committed offset; empty if the broker tells no ids."""
         return f"{_MARK}{self._id}" if self._id else ""
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether the brokers have answered none of the last `IN_VAIN` looks."""
+        return self._unanswered >= IN_VAIN
 
     def is_foreign(self, mark: str | None) -> bool:
         """Whether an offset with this mark was committed in another topic of the name. Without a mark nobody knows."""
@@ -88,10 +97,13 @@ class TopicIdentity:
         try:
             found = self._told(asked.result())
         except KafkaException as error:
+            # Brokers' own words have numbers above 0.
+            self._unanswered = self._unanswered + 1 if error.args[0].code() < 0 else 0
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 self._miss()
             return False  # a broker that is away says nothing about the topic
         self._missing_since = None
+        self._unanswered = 0
         if found != self._id:
             raise BrokerError(
                 f"the input topic {self._topic!r} was deleted and made again while it was read: start again, "

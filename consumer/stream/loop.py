@@ -218,7 +218,7 @@ class StreamLoop:
         self._do(self._core.actions(now), budget_s)
         self._do(self._probing.probes(now), budget_s)
         self._publisher.tend()
-        self._unanswered.look(now, waiting=self._core.unpublished)
+        self._unanswered.look(now, waiting=self._core.unpublished, in_vain=self._source.in_vain())
         self._reporter.report(now)
 
     # ── the listener of assignments, called inside `Source.poll` and `Source.close` ─────────────

@@ -243,6 +243,10 @@ class Source:
         self._forgotten = bool(self._held and member) and member != self._member
         return metadata if member and not self._forgotten and not self._unheard else None
 
+    def in_vain(self) -> bool:
+        """Whether the brokers answer nothing: known by the looks at the topic's identity, so it asks none."""
+        return self._identity is not None and self._identity.in_vain
+
     def unbegun(self) -> dict[int, bool]:
         """Partitions of which nothing has come yet, neither a record, nor their end, nor where to begin → whether they
         are paused."""

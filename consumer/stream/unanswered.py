@@ -1,7 +1,8 @@
-"""Outcomes that the brokers do not take: what ``/readyz`` says of it.
+"""Brokers that answer nothing: what ``/readyz`` says of it.
 
 A broker that is away makes the clients complain; one that is frozen, or cut off without a word, does not: its calls
-just run out of time. What tells both is that finished outcomes stay with us.
+just run out of time. What tells both is that finished outcomes stay with us; and where there are none, as with a member
+that holds no partition, that the looks at the topic are not answered.
 """
 
 from __future__ import annotations
@@ -16,28 +17,42 @@ that moves a few seconds."""
 
 
 class Unanswered:
-    """Holds the service's readiness from then on, until an outcome is committed or none waits any more. So it does not
-    flap: while the brokers answer nothing, neither happens."""
+    """Holds the service's readiness from then on, until an outcome is committed, or none waits any more and looks are
+    answered. So it does not flap: while the brokers answer nothing, neither happens."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
         self._since: float | None = None
-        self._told = False
+        self._told = ""
+        self._heard = False  # something was committed although looks are not answered
 
-    def look(self, now: float, *, waiting: bool) -> None:
-        """Called at every turn, in monotonic seconds: whether outcomes wait to be committed."""
+    def look(self, now: float, *, waiting: bool, in_vain: bool) -> None:
+        """Called at every turn, in monotonic seconds: whether outcomes wait to be committed, and whether the brokers
+        have left the last looks at the topic without an answer."""
         if not waiting:
-            self.committed()
+            self._since = None
         elif self._since is None:
             self._since = now
-        elif now - self._since > UNANSWERED_S and not self._told:
-            self._told = True
-            text = f"finished outcomes wait: the brokers have committed none for more than {UNANSWERED_S:.0f} s"
-            self._health.hold("brokers", text)
+        self._heard = self._heard and in_vain
+        if self._since is not None and now - self._since > UNANSWERED_S:
+            self._tell(f"finished outcomes wait: the brokers have committed none for more than {UNANSWERED_S:.0f} s")
+        elif in_vain and not self._heard:
+            self._tell("the brokers do not answer")
+        else:
+            self._tell("")
 
     def committed(self) -> None:
         """Outcomes got through."""
         self._since = None
-        if self._told:
-            self._told = False
+        self._heard = True
+        self._tell("")
+
+    def _tell(self, text: str) -> None:
+        """Says why the service is not ready; an empty text says that nothing holds it here."""
+        if text == self._told:
+            return
+        self._told = text
+        if text:
+            self._health.hold("brokers", text)
+        else:
             self._health.release("brokers")

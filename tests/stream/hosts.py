@@ -165,6 +165,9 @@ class World:
     def joined(self) -> bool:
         return True
 
+    def in_vain(self) -> bool:
+        return False
+
     def unbegun(self) -> Mapping[int, bool]:
         return {}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
-from consumer.stream import loop, unanswered
+from consumer.stream import identity, loop, unanswered
 from ops.local_kafka import LocalKafka, topics
 from tests.brokers import Kafka
 from tests.stream.stage import IN_FLIGHT, GatedWork, Member, ShuffledWork, Stage, assert_each_once_and_in_order
@@ -58,6 +58,28 @@ def test_a_broker_that_was_away_or_frozen_costs_no_outcome_and_readiness_says_wh
         member.stop()
     assert_each_once_and_in_order(stages[0], found[0])
     assert {one.value for one in found[1]} == {value for _, value in stages[1].published}
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_member_that_holds_no_partition_is_not_ready_while_the_broker_is_away_or_frozen(
+    own_broker: LocalKafka, own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setattr(identity, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(identity, "ASK_S", 1.0)
+    topic = own_kafka.unique_topic("in", 1)
+    stage = Stage(own_kafka, "exactly-once", INPUT_TOPIC=topic, KAFKA_GROUP_PROTOCOL=protocol)
+    members = [Member(stage.settings, ShuffledWork(stage.output, seed=seed)) for seed in (1, 2)]
+    wait_for(lambda: all(member.health.ready().ok for member in members))
+    wait_for(lambda: sorted(len(member.loop._core.partitions) for member in members) == [0, 1])
+    (idle,) = (member for member in members if not member.loop._core.partitions)
+    for leave, come_back in ((own_broker.stop, own_broker.start), (own_broker.pause, own_broker.resume)):
+        leave()
+        wait_for(lambda: waits_for_s(idle) > 0)
+        assert idle.health.live().ok
+        come_back()
+        wait_for(lambda: all(member.health.ready().ok for member in members))
+    for member in members:
+        member.stop()
 
 
 def test_an_output_topic_that_is_deleted_is_not_made_again_by_asking_and_is_waited_for(

@@ -68,6 +68,9 @@ class World:
     def joined(self) -> bool:
         return True
 
+    def in_vain(self) -> bool:
+        return False
+
     def unbegun(self) -> dict[int, bool]:
         return {}
 
