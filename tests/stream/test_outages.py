@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 
 from consumer.stream import identity, loop, unanswered
+from consumer.stream.timely import TimelyProducer
 from ops.local_kafka import LocalKafka, topics
 from tests.brokers import Kafka
 from tests.stream.stage import IN_FLIGHT, GatedWork, Member, ShuffledWork, Stage, assert_each_once_and_in_order
@@ -80,6 +82,30 @@ def test_a_member_that_holds_no_partition_is_not_ready_while_the_broker_is_away_
         wait_for(lambda: all(member.health.ready().ok for member in members))
     for member in members:
         member.stop()
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_a_clock_that_is_two_hours_ahead_publishes_nothing_until_it_is_right(
+    own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, delivery: str
+) -> None:
+    ahead_s = [2 * 3600.0]
+
+    def produce(producer: Producer, *given: Any, **more: Any) -> None:
+        Producer.produce(producer, *given, **more, timestamp=int(1000 * (time.time() + ahead_s[0])))
+
+    monkeypatch.setattr(TimelyProducer, "produce", produce)
+    monkeypatch.setattr(unanswered, "UNANSWERED_S", 0.5)
+    stage = Stage(own_kafka, delivery, **SHORT)
+    stage.publish(20)
+    member = Member(stage.settings, ShuffledWork(stage.output, seed=1))
+    wait_for(lambda: waits_for_s(member) > AWAY_S)
+    assert stage.committed() == 0
+    assert "Invalid timestamp" in caplog.text or "clock ahead" in caplog.text  # of one outcome, or of several
+    ahead_s[0] = 0.0
+    outcomes = stage.outcomes(at_least=20)
+    wait_for(lambda: member.health.ready().ok)
+    member.stop()
+    assert_each_once_and_in_order(stage, outcomes)
 
 
 def test_an_output_topic_that_is_deleted_is_not_made_again_by_asking_and_is_waited_for(
