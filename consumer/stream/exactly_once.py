@@ -44,6 +44,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.errors import BrokerError
 from consumer.logs import Repeats
+from consumer.stream.absence import Absence
 from consumer.stream.hand_overs import HandOvers
 from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
 from consumer.stream.protocol import Publish, Published, Result
@@ -104,6 +105,7 @@ class TransactionalPublisher:
         self._transaction_timeout_s = transaction_timeout_s
         self._clock = clock
         self._hand_overs = HandOvers(source, clock)
+        self._absence = Absence(source, clock, named=stable_name)
         self._outbox: Outbox | None = None
         self._room = Room(clock)
         self._tend_at = 0.0
@@ -113,6 +115,7 @@ class TransactionalPublisher:
 
     def start(self, budget_s: float) -> None:
         """Registers the transactional id; a predecessor's open transaction is aborted by it."""
+        self._absence.begin()
         if not self.replace(budget_s):
             raise BrokerError("the transaction coordinator did not answer: are the brokers healthy?")
 
@@ -124,12 +127,14 @@ class TransactionalPublisher:
         """
         if self._fenced:
             return Published(Result.FENCED, OUTLIVED)
+        self._absence.note()
         deadline = self._clock() + budget_s
         if self._outbox is None:
             self.replace(budget_s)
         outbox = self._outbox
         if outbox is None:
-            return Published(Result.ABORTED, "no producer yet")
+            asking = "whether this instance's name is still its own is being asked"
+            return Published(Result.ABORTED, asking if self._absence.doubtful else "no producer yet")
         if not self._hand_overs.may_begin(publication.offsets, deadline - self._clock()):
             return Published(Result.ABORTED, "the group's coordinator does not answer")
         metadata = self._source.group_metadata()
@@ -160,16 +165,19 @@ class TransactionalPublisher:
 
     def tend(self) -> None:
         """Makes a producer if there is none, and so ends at once what the last one may have left open."""
-        if self._outbox is None and self._clock() >= self._tend_at:
+        self._absence.polled()
+        if self._outbox is None and not self._absence.doubtful and self._clock() >= self._tend_at:
             self.replace(TEND_EVERY_S)
             self._tend_at = self._clock() + TEND_EVERY_S
         if self._outbox is not None:
             self._hear(self._outbox.producer)
 
     def replace(self, budget_s: float) -> bool:
-        """A new producer under the same transactional id, which ends the old one's transaction."""
+        """A new producer under the same transactional id, which ends the old one's transaction, and fences whoever has
+        that id: not while it may be a newer instance's."""
         self._discard()
-        if self._fenced:
+        self._absence.note()
+        if self._fenced or self._absence.doubtful:
             return False
         deadline = self._clock() + budget_s
         producer = self._make()

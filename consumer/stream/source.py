@@ -41,6 +41,9 @@ POLL_BYTES = 8 * 2**20
 """A poll ends with the record that reaches so many. The core counts bytes between two polls only, and has room for
 thousands of events: of the largest ones that would be gigabytes, if the broker is quick."""
 
+NOBODYS = 2**31 - 1
+"""A partition that no topic has: the largest number that one could have."""
+
 
 class Listener(Protocol):
     """Who wants to know about assignments."""
@@ -192,6 +195,17 @@ class Source:
             return None
         self._troubles.over("committed")
         return {one.partition: -1 if one.offset == OFFSET_INVALID else one.offset for one in found}
+
+    def is_answered(self, timeout_s: float) -> bool:
+        """Whether the group's coordinator answers this member now, whatever it says.
+
+        It is asked for a partition that nobody has: of the others it says nothing while a transaction is open there.
+        """
+        try:
+            self._consumer.committed(self._name([NOBODYS]), timeout=timeout_s)
+        except KafkaException:
+            return False
+        return True
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Sends a commit outside of a transaction; its answer comes into `commit_answers` by a later `poll`.

@@ -9,10 +9,12 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from consumer.breaker import Breaker, Cause
+from consumer.stream.absence import Absence
 from consumer.stream.core import StreamCore
 from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.ledger import Entry, Ledger, Stand
 from consumer.stream.loop import StreamLoop
+from consumer.stream.outbox import Clock
 from consumer.stream.protocol import Claim, Publish, Published, Result
 from consumer.stream.source import Source
 from tests.simulation.instance import SOUND, Parts
@@ -133,6 +135,14 @@ class TakesItsNameBack(TransactionalPublisher):
         return verdict
 
 
+class TrustsItsName(TransactionalPublisher):
+    """Makes a producer as soon as it is back, however long it was away."""
+
+    def __init__(self, make: Any, source: Source, *, clock: Clock, **more: Any) -> None:
+        super().__init__(make, source, clock=clock, **more)
+        self._absence = Absence(source, clock, named=False)
+
+
 class TrustsTheError(TransactionalPublisher):
     """Takes a commit that was answered with an error for aborted, even if the abort fails."""
 
@@ -195,6 +205,7 @@ BREAKAGES: dict[str, tuple[str, Parts]] = {
     "an unknown commit taken for a success": ("answers", replace(SOUND, transactional=TakesUnknownForCommitted)),
     "a producer used again after late requests": ("answers", replace(SOUND, transactional=KeepsItsProducer)),
     "a fenced instance takes its name back": ("everything", replace(SOUND, transactional=TakesItsNameBack)),
+    "one that was away takes its name back unasked": ("zombies", replace(SOUND, transactional=TrustsItsName)),
     "work of an earlier assignment is published": (
         "rebalances",
         replace(SOUND, core=ForgetsTenures, loop=AwaitsWhatItLost),

@@ -16,6 +16,7 @@ from tests.simulation.group import Assignor, GroupCoordinator, GroupMetadata
 from tests.simulation.heartbeats import HeartbeatCoordinator
 from tests.simulation.log import Entry, PartitionLog
 from tests.simulation.offsets import GroupOffsets
+from tests.simulation.process import Process
 from tests.simulation.transactions import Place, TransactionCoordinator, Transactions
 
 MARK = "topic-id="
@@ -76,6 +77,8 @@ class Broker:
         self.transactions = TransactionCoordinator(agenda.clock, self._decided)
         self.owners: dict[str, object] = {}
         """Transactional id → the process that took it last."""
+        self.seats: dict[str, tuple[Process, float]] = {}
+        """``group.instance.id`` → the process that has its place in the group, and since when."""
         self.watcher = watcher or Watcher()
         self._agenda = agenda
         self._dice = dice
@@ -87,6 +90,17 @@ class Broker:
         """``InitProducerId`` without a transactional id: a number that no other producer has."""
         self._plain_producers += 1
         return 1_000_000 + self._plain_producers
+
+    def seat(self, instance: str | None, process: Process) -> None:
+        """A process has joined the group, in the place of whoever had its name before."""
+        if instance is not None and (instance not in self.seats or self.seats[instance][0] is not process):
+            self.seats[instance] = process, self._agenda.now
+            process.seated = True
+
+    def seat_was_taken(self, process: Process, for_s: float) -> bool:
+        """Whether another process that runs has had this one's place in the group for so long."""
+        owner, since = self.seats.get(process.name, (process, 0.0))
+        return process.seated and owner is not process and not owner.dead and self._agenda.now - since > for_s
 
     # ── produce and fetch ────────────────────────────────────────────────────────────────────────
 

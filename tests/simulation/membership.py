@@ -183,6 +183,7 @@ class Membership(ABC):
                 self._heartbeat(group, owned)
             else:
                 self._member = group.join(self._member, self._instance, self, owned, self._given_in)
+                self._broker.seat(self._instance, self._process)
         except Refused as refused:
             self._in_transit = False
             if refused.code == KafkaError.UNKNOWN_MEMBER_ID and not self._by_heartbeats:

@@ -52,6 +52,8 @@ class Process:
         self.stopped = False
         self.fenced = False
         """Whether it was told that another process has its name."""
+        self.seated = False
+        """Whether it has ever had its name's place in the group."""
         self.stops = 0
         """How often it was stopped so far: a session that a stop has ended is known by this number."""
         self.on_stop: Callable[[], None] = lambda: None

@@ -12,11 +12,16 @@ from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from consumer.stream.absence import AWAY_S
 from tests.simulation.answers import FATAL, Refused, TimedOut, abortable, fatal, plain, retriable
 from tests.simulation.broker import OFFSETS
 from tests.simulation.delivery import Delivery
 from tests.simulation.group import GroupMetadata
 from tests.simulation.offsets import Offset
+
+HEARD_S = AWAY_S + 0.5
+"""Within it a member that runs and looks has heard by a heartbeat that another has its place. Of one that was away for
+less than `consumer.stream.absence.AWAY_S` nothing is promised."""
 
 
 class Producer(Delivery):
@@ -34,6 +39,10 @@ class Producer(Delivery):
         name = self._name
         if self._process.fenced:
             self._broker.watcher.complain(f"taken back: {self._process.name} was fenced, and fences the newer one")
+        elif self._broker.seat_was_taken(self._process, HEARD_S):
+            self._broker.watcher.complain(
+                f"taken back: {self._process.name} could not hear of the newer one, and fences it"
+            )
         start = partial(self._broker.start_producer, name, self._timeout_s, self._process)
         found = self._ask("init", start, timeout)
         self._producer, self._epoch = found

@@ -1,0 +1,70 @@
+"""Whether this process was away so long that a newer one may have its name, and it has not been told yet.
+
+A new producer fences whoever has the same name. A process that was frozen comes back in the middle of a call, and its
+producer is gone by the end of that call; another one in the same turn would come before any poll could tell that the
+group has given this member's place to a newer instance. It fenced the newer one, was told a moment later, and both
+ended (frozen for 13 s between offsets and commit: the older after 0.7 s, the newer after 1.3).
+
+So whoever comes back asks first. No producer is made until the group's coordinator has answered this consumer again,
+and one more poll has passed, which raises what came in before. The question goes out `OVERDUE_S` after the return: by
+then a heartbeat is overdue, and has gone out before it over the same connection.
+
+Under ``group.protocol=consumer`` the group knows nothing of the name, so that it cannot tell; see docs/delivery.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consumer.stream.outbox import Clock
+from consumer.stream.source import Source
+
+AWAY_S: Final = 3.5
+"""Whoever has not come by for longer may have been frozen, or cut off, and a third of a session is over. A turn takes
+some milliseconds, and seconds where brokers are slow: that makes it ask, and costs some more than `OVERDUE_S`."""
+
+OVERDUE_S: Final = 1.0
+"""When a heartbeat has gone out for sure: they are due every 0.3 s, and librdkafka's main thread wakes every 0.5 s."""
+
+ASK_S: Final = 2.0
+"""How long an answer is waited for: some milliseconds as a rule, and nothing is polled meanwhile."""
+
+
+class Absence:
+    """Belongs to the stream's thread; times are monotonic seconds.
+
+    Args:
+        named: whether another process may have this one's name; if not, nothing is ever in doubt.
+    """
+
+    def __init__(self, source: Source, clock: Clock, *, named: bool) -> None:
+        self._source = source
+        self._clock = clock
+        self._named = named
+        self._seen = clock()
+        self._ask_at = 0.0
+        self._answered = False
+        self.doubtful = False
+        """Whether a newer instance may be there; then no producer is to be made."""
+
+    def begin(self) -> None:
+        """Whatever took its time until now, nobody was there to be replaced."""
+        self._seen = self._clock()
+
+    def note(self) -> None:
+        """Called whenever this process comes by; a call of its own that took long counts as well."""
+        now = self._clock()
+        if self._named and now - self._seen > AWAY_S:
+            self.doubtful, self._answered, self._ask_at = True, False, now + OVERDUE_S
+        self._seen = now
+
+    def polled(self) -> None:
+        """Called every turn, after a poll that has raised nothing."""
+        self.note()
+        if self._answered:
+            self.doubtful = self._answered = False
+        elif self.doubtful and self._seen >= self._ask_at:
+            self._answered = self._source.is_answered(ASK_S)
+            self._ask_at = self._clock() + OVERDUE_S
+            if self._clock() - self._seen < AWAY_S:  # the wait was for the answer
+                self._seen = self._clock()

@@ -1,0 +1,145 @@
+"""Who was away for long makes no producer until it is sure that no newer instance has its name."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Producer
+
+from consumer.stream import clients
+from consumer.stream.absence import ASK_S, AWAY_S, OVERDUE_S
+from consumer.stream.exactly_once import TransactionalPublisher
+from consumer.stream.protocol import Result
+from consumer.stream.source import Source
+from tests.brokers import Kafka
+from tests.stream.stage import Stage
+from tests.stream.test_exactly_once import GENERATION, GOOD, ONE, Joined, Scripted, Still
+
+TURN_S = 0.1
+
+
+class Group(Still):
+    """Says how often it was asked, and answers or does not."""
+
+    def __init__(self) -> None:
+        self.answers = True
+        self.asked_at: list[float] = []
+        self.now = 0.0
+        self.freezes_s = 0.0
+
+    def positions(self, offsets: Any) -> list[Any]:
+        self.now += self.freezes_s
+        self.freezes_s = 0.0
+        return super().positions(offsets)
+
+    def is_answered(self, timeout_s: float) -> bool:
+        self.asked_at.append(self.now)
+        self.now += 0.0 if self.answers else timeout_s
+        return self.answers
+
+
+class Instance:
+    """A publisher whose time goes by as a test says."""
+
+    def __init__(self, *, stable: bool = True) -> None:
+        self.calls: list[str] = []
+        self.script: dict[str, Any] = {}
+        self.group = Group()
+        self.publisher = TransactionalPublisher(
+            lambda: cast(Producer, Scripted(self.calls, self.script)),
+            cast(Source, self.group),
+            stable_name=stable,
+            transaction_timeout_s=10.0,
+            clock=lambda: self.group.now,
+        )
+        self.group.now += 3 * AWAY_S  # as long as it likes between being made and being started
+        self.publisher.start(5.0)
+        self.publisher.tend()
+        self.calls.clear()
+
+    def turn(self, seconds: float) -> None:
+        """What the loop does, for so long."""
+        end = self.group.now + seconds
+        while self.group.now < end:
+            self.group.now += TURN_S
+            self.publisher.tend()
+
+    def loses_its_producer(self, after_s: float = 0.0) -> None:
+        """In a publication that took so long."""
+        self.group.freezes_s = after_s
+        self.script["offsets"] = [GENERATION]
+        assert self.publisher.publish(ONE, 5.0).result is Result.ABORTED
+        self.calls.clear()
+
+
+@pytest.fixture
+def instance() -> Instance:
+    return Instance()
+
+
+def test_one_that_was_there_all_the_time_has_a_new_producer_at_once(instance: Instance) -> None:
+    instance.loses_its_producer()
+    instance.turn(TURN_S)
+    assert instance.calls == ["init"]
+    assert instance.group.asked_at == []
+
+
+def test_one_that_was_frozen_in_a_call_asks_when_a_heartbeat_is_overdue_and_polls_once_more(instance: Instance) -> None:
+    instance.loses_its_producer(after_s=AWAY_S + TURN_S)
+    back_at = instance.group.now
+    instance.turn(OVERDUE_S - 2 * TURN_S)
+    assert instance.publisher.publish(ONE, 5.0).result is Result.ABORTED
+    assert not instance.publisher.replace(5.0)
+    assert (instance.calls, instance.group.asked_at) == ([], [])
+    while not instance.group.asked_at:
+        instance.turn(TURN_S)
+    assert instance.group.asked_at[0] >= back_at + OVERDUE_S
+    assert instance.calls == []
+    instance.turn(TURN_S)
+    assert instance.calls == ["init"]
+    assert instance.publisher.publish(ONE, 5.0).result is Result.COMMITTED
+
+
+def test_what_it_has_it_uses_since_that_fences_nobody(instance: Instance) -> None:
+    instance.group.now += 2 * AWAY_S
+    assert instance.publisher.publish(ONE, 5.0).result is Result.COMMITTED
+    assert instance.calls == GOOD
+
+
+def test_while_the_coordinator_is_away_it_is_asked_now_and_then_and_its_first_answer_ends_the_doubt(
+    instance: Instance,
+) -> None:
+    instance.loses_its_producer()
+    instance.group.answers = False
+    instance.group.now += 2 * AWAY_S
+    instance.turn(20.0)
+    assert instance.calls == []
+    assert 5 <= len(instance.group.asked_at) <= 20.0 / (ASK_S + OVERDUE_S) + 1
+    instance.group.answers = True
+    instance.turn(OVERDUE_S + 2 * TURN_S)
+    assert instance.calls == ["init"]
+
+
+def test_a_made_up_name_is_nobody_elses(instance: Instance) -> None:
+    nameless = Instance(stable=False)
+    nameless.loses_its_producer()
+    nameless.group.now += 2 * AWAY_S
+    nameless.turn(TURN_S)
+    assert nameless.calls == ["init"]
+
+
+@pytest.mark.kafka
+def test_the_coordinator_answers_although_a_transaction_is_open_in_every_partition(kafka: Kafka) -> None:
+    stage = Stage(kafka, "exactly-once")
+    member = Joined(stage, "one")
+    member.join()
+    producer = clients.make_producer(clients.producer_config(stage.settings, member.instance))
+    producer.init_transactions(10.0)
+    producer.begin_transaction()
+    everywhere = member.source.positions(dict.fromkeys(member.told.mine, 0))
+    producer.send_offsets_to_transaction(everywhere, member.source.group_metadata(), 10.0)
+    assert member.source.committed(member.told.mine, 0.5) is None
+    assert member.source.is_answered(10.0)
+    producer.abort_transaction(10.0)
+    member.close()
