@@ -74,6 +74,10 @@ PROMPT_S = 0.2
 ``retry.backoff.ms``, or over a new connection after ``reconnect.backoff.ms``, which are 300 ms for the
 transactional producer (`consumer.stream.clients`) and no less than 225 with their jitter."""
 
+PAUSE_S = 0.05
+"""Between two calls of which the first failed at once: an abort that librdkafka was not ready for was called 54 000
+times in ten seconds."""
+
 TEND_EVERY_S = 1.0
 """How often a producer that could not be made is tried again while nothing is published."""
 
@@ -98,12 +102,14 @@ class TransactionalPublisher:
         stable_name: bool,
         transaction_timeout_s: float,
         clock: Clock = time.monotonic,
+        pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._make = make
         self._source = source
         self._stable_name = stable_name
         self._transaction_timeout_s = transaction_timeout_s
         self._clock = clock
+        self._pause = pause
         self._hand_overs = HandOvers(source, clock)
         self._absence = Absence(source, clock, named=stable_name)
         self._outbox: Outbox | None = None
@@ -283,15 +289,17 @@ class TransactionalPublisher:
         first = True
         began = self._clock()
         while True:
-            left = deadline - self._clock()
+            asked = self._clock()
             try:
-                call(max(0.1, min(left, STEP_S)))
+                call(max(0.1, min(deadline - asked, STEP_S)))
             except KafkaException as error:
                 if not error.args[0].retriable():
                     raise
                 if self._clock() >= deadline:
                     raise Late(error.args[0].str()) from None
                 first = False
+                if self._clock() - asked < PAUSE_S:
+                    self._pause(PAUSE_S)
                 continue
             return first and self._clock() - began <= PROMPT_S
 

@@ -1,4 +1,4 @@
-"""A producer whose every call keeps to its time.
+"""A producer whose every call keeps to its time, and its end too.
 
 All of librdkafka's transactional calls do, but for the one that hands the consumer's offsets over. It looks for the
 group's coordinator first, without a limit (librdkafka #5456: ``creq_ts_timeout`` is set and never read), and where
@@ -9,23 +9,40 @@ Here that call runs on a thread of its own, and is waited for as long as was sai
 producer: another one, under the same transactional id, knows no coordinator yet and asks for it, and ends what this
 one may still send late. The thread, and the producer with it, lasts until librdkafka answers:
 `consumer.stream.hand_overs` keeps them few.
+
+To destroy a producer means to wait for librdkafka's threads, which may ask a resolver that does not answer: 24 s where
+each question took as long. Whoever drops the last reference would stand still for that. So it ends on a thread of its
+own, whoever drops it.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 UNANSWERED = KafkaError(KafkaError._TIMED_OUT, "no answer from the group's coordinator", retriable=True)
 
+ALONE = 2
+"""References: the list's, and that of who counts them."""
+
 
 class TimelyProducer(Producer):
     """See the module's text."""
 
     _handing_over: Future[None] | None = None
+
+    def __del__(self) -> None:
+        """Python calls it once; what is dropped after that is destroyed then and there, by the thread."""
+        if sys.is_finalizing():  # no thread begins any more: before 3.12 its start is waited for in vain
+            return
+        with suppress(RuntimeError):  # nor a little earlier
+            threading.Thread(target=_destroy, args=([self],), name="destroy", daemon=True).start()
 
     def send_offsets_to_transaction(self, positions: list[TopicPartition], group_metadata: Any, timeout: float) -> None:
         """As the base's; within ``timeout`` seconds. Called again, it waits for the answer to the first call.
@@ -55,3 +72,10 @@ class TimelyProducer(Producer):
             self._handing_over = None
             raise
         self._handing_over = None
+
+
+def _destroy(last: list[Producer]) -> None:
+    """Drops what is in the list once nobody else holds it: ``__del__`` itself still does, for a moment."""
+    while sys.getrefcount(last[0]) > ALONE:
+        time.sleep(0.001)
+    last.clear()

@@ -148,7 +148,12 @@ class SimulatedInstance:
         publisher: Publisher
         if exactly:
             publisher = parts.transactional(
-                make, source, stable_name=name.stable, transaction_timeout_s=10.0, clock=agenda.clock
+                make,
+                source,
+                stable_name=name.stable,
+                transaction_timeout_s=10.0,
+                clock=agenda.clock,
+                pause=process.wait,
             )
         else:
             publisher = WatchedPublisher(

@@ -304,6 +304,7 @@ def scripted(
         stable_name=stable,
         transaction_timeout_s=10.0,
         clock=Ticking(look_s),
+        pause=lambda _: calls.append("pause"),
     )
     publisher.start(5.0)
     calls.clear()
@@ -344,6 +345,12 @@ def test_each_class_of_errors_has_its_answer(
     publisher, called = scripted({name: list(errors) for name, errors in script.items()})
     assert publisher.publish(ONE, 60.0).result is result
     assert called == calls
+
+
+def test_a_call_that_fails_at_once_is_not_made_again_at_once() -> None:
+    publisher, called = scripted({"offsets": [RETRIABLE]}, look_s=0.001)
+    assert publisher.publish(ONE, 60.0).result is Result.COMMITTED
+    assert called == [*GOOD[:3], "pause", "offsets", "commit", "purge"]
 
 
 def test_a_producer_whose_answer_took_long_is_not_used_again_since_librdkafka_may_have_asked_twice() -> None:
