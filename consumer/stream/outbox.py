@@ -20,6 +20,9 @@ Clock = Callable[[], float]
 STEP_S = 5.0
 """Longest that one call into librdkafka may take: signals and the budget are looked at in between."""
 
+PEEK_S = 0.1
+"""How long a refusal goes unnoticed while other messages are waited for, which may never be sent."""
+
 PARTITIONS_KNOWN_FOR_S = 300.0
 """How long a topic's number of partitions is believed: what Kafka's clients take by default."""
 
@@ -206,9 +209,13 @@ class Outbox:
             return True
 
     def _send_all(self, deadline: float) -> None:
-        self.flush(deadline)
-        if len(self.producer):
-            raise Late("a message was not acknowledged in time")
+        """Waits until all is acknowledged, or one is refused: then librdkafka sends nothing more in a transaction."""
+        while not self.failed:
+            self.producer.flush(max(0.0, min(PEEK_S, deadline - self._clock())))
+            if not len(self.producer):
+                return
+            if self._clock() >= deadline:
+                raise Late("a message was not acknowledged in time")
 
     def _count(self, topic: str, deadline: float) -> int:
         count, asked = self._counts.get(topic, (0, -PARTITIONS_KNOWN_FOR_S))

@@ -53,6 +53,7 @@ class Picky(Alone):
         self._batch: list[tuple[bytes, Any]] = []
         self.taken: list[bytes] = []
         self.flushes = 0
+        self.stuck = 0  # messages that are never sent, as after a refusal in a transaction
 
     def produce(self, _: str, *, value: bytes, on_delivery: Any, **__: Any) -> None:
         self._batch.append((value, on_delivery))
@@ -73,7 +74,7 @@ class Picky(Alone):
         return 0
 
     def __len__(self) -> int:
-        return 0
+        return self.stuck
 
 
 def publication(*values: bytes, key: bytes | None = b"k") -> Publish:
@@ -114,6 +115,18 @@ def test_where_a_topic_allows_less_than_a_batch_what_fits_is_found_and_kept() ->
     flushes = producer.flushes
     assert attempt(Outbox(producer, time.monotonic, room), many) is None
     assert producer.flushes - flushes == 33  # of 3 100 bytes each, not one for each of a thousand
+
+
+def test_a_refusal_is_noticed_although_others_are_never_sent_after_it() -> None:
+    producer = Picky(5_000)
+    room = Room(time.monotonic)
+    room.refused(20_000)
+    outbox = Outbox(producer, time.monotonic, room)
+    producer.stuck = 1
+    outbox.put(publication(*[bytes(1_000)] * 20), time.monotonic() + 60)  # else it waits that long, and is late
+    answer = outbox.answer()
+    assert answer is not None
+    assert answer.narrowed
 
 
 def test_what_is_acknowledged_outside_of_a_transaction_is_not_sent_again() -> None:
