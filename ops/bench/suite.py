@@ -188,7 +188,7 @@ class Suite:
                     note(running.traffic.flat_out(where, warm_s=plan.warm_s, seconds=plan.seconds), size=size)
             outcomes = running.outcomes()
             if outcomes["failed"] or outcomes["unreadable"]:
-                raise BenchError(f"events failed, so this is no measure: {outcomes}")
+                raise BenchError(f"events failed, so this is no measure: {outcomes}, {running.failures()}")
 
     def _loads(self, traffic: Traffic, port: int, note: Callable[..., Seen]) -> None:
         """Flat out, then at shares of what was reached."""

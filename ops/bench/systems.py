@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import requests
 
+from consumer.errors import event_errors
 from ops.bench.processes import BenchError, started, tail
 from ops.bench.traffic import Groups, Traffic
 from ops.local_kafka import LocalKafka
@@ -81,6 +82,14 @@ class Running:
         """Committed events by outcome, as its metrics say."""
         kinds = ("predicted", "failed", "unreadable")
         return {kind: self.counted(f'image_consumer_events_total{{outcome="{kind}"}}') for kind in kinds}
+
+    def failures(self) -> dict[str, int]:
+        """Committed events that failed or could not be read, by code; those that are 0 left out."""
+        found = {
+            error.code: self.counted(f'image_consumer_failures_total{{code="{error.code}"}}')
+            for error in event_errors()
+        }
+        return {code: count for code, count in found.items() if count}
 
     def counted(self, metric: str) -> int:
         """What a metric says, over all instances."""
