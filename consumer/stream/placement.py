@@ -43,6 +43,21 @@ AGAIN_S: Final = 1.0
 """How long nothing is asked once there was no answer."""
 
 
+def ask_committed(consumer: Consumer, topic: str, partitions: Iterable[int], timeout_s: float) -> list[TopicPartition]:
+    """What is committed in each of these partitions, in one question.
+
+    Raises:
+        KafkaException: it was not answered, or not for all of them; says why.
+    """
+    found: list[TopicPartition] = consumer.committed(
+        [TopicPartition(topic, one) for one in partitions], timeout=timeout_s
+    )
+    for one in found:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    return found
+
+
 class Placement:
     """The places of all assigned partitions. Belongs to the thread that polls.
 
@@ -230,12 +245,10 @@ class Placement:
         if self._clock() < self._ask_at:
             return None
         try:
-            found = self._consumer.committed([TopicPartition(self._topic, one) for one in partitions], timeout=ASK_S)
-            error = next((one.error for one in found if one.error is not None), None)
+            found = ask_committed(self._consumer, self._topic, partitions, ASK_S)
         except KafkaException as raised:
-            error = raised.args[0]
-        if error is not None:
-            log.warning("the committed offsets of partitions %s could not be read: %s", sorted(partitions), error.str())
+            reason = raised.args[0].str()
+            log.warning("the committed offsets of partitions %s could not be read: %s", sorted(partitions), reason)
             self._ask_at = self._clock() + AGAIN_S
             return None
         return {one.partition: one for one in found}

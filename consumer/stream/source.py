@@ -29,7 +29,7 @@ from consumer.stream.identity import TopicIdentity
 from consumer.stream.membership import membership_in
 from consumer.stream.messages import record_of
 from consumer.stream.orphans import Orphans
-from consumer.stream.placement import Placement
+from consumer.stream.placement import Placement, ask_committed
 
 log = logging.getLogger(__name__)
 
@@ -186,12 +186,9 @@ class Source:
         Waits for transactions that are being ended, since the consumer reads committed records only.
         """
         try:
-            found = self._consumer.committed(self._name(partitions), timeout=timeout_s)
-            error = next((one.error for one in found if one.error is not None), None)
-        except KafkaException as raised:
-            error = raised.args[0]
-        if error is not None:
-            self._troubles.warning("committed", "the committed offsets could not be read: %s", error.str())
+            found = ask_committed(self._consumer, self._topic, partitions, timeout_s)
+        except KafkaException as error:
+            self._troubles.warning("committed", "the committed offsets could not be read: %s", error.args[0].str())
             return None
         self._troubles.over("committed")
         return {one.partition: -1 if one.offset == OFFSET_INVALID else one.offset for one in found}

@@ -10,48 +10,25 @@ from confluent_kafka import Message
 from consumer.codec import decode_prediction
 from tests.faults import watch
 from tests.faults.tally import Event, count
+from tests.simulation.log import Entry
+from tests.simulation.message import Message as SimulatedMessage
 
 
-class Record:
-    """A message at a place."""
-
-    def __init__(self, topic: str, partition: int, offset: int, key: bytes, value: bytes) -> None:
-        self._place = topic, partition, offset
-        self._key = key
-        self._value = value
-
-    def topic(self) -> str:
-        return self._place[0]
-
-    def partition(self) -> int:
-        return self._place[1]
-
-    def offset(self) -> int:
-        return self._place[2]
-
-    def key(self) -> bytes:
-        return self._key
-
-    def value(self) -> bytes:
-        return self._value
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 0
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        return [("ce_id", str(decode_prediction(self._value)["event_id"]).encode())]
+def record(topic: str, partition: int, offset: int, value: bytes) -> Message:
+    """As a consumer's ``poll`` gives it."""
+    ce_id = str(decode_prediction(value)["event_id"]).encode() if topic == "out" else b""
+    entry = Entry(b"key", value, 0, headers=(("ce_id", ce_id),))
+    return cast(Message, SimulatedMessage(topic, partition, offset, entry))
 
 
 def test_a_record_that_its_publisher_knows_nothing_of_is_an_event_like_any_other() -> None:
     event = Event(7, b"key", 5, 681, readable=True, at=1.0)
-    inputs = [Record("in", 5, offset, b"key", b'{"event_id": "7"}') for offset in (681, 682)]
-    copies = watch.copies(cast("list[Message]", inputs), [event])
+    inputs = [record("in", 5, offset, b'{"event_id": "7"}') for offset in (681, 682)]
+    copies = watch.copies(inputs, [event])
     assert [(one.partition, one.offset, one.readable) for one in copies] == [(5, 682, True)]
     copied = {(one.partition, one.offset): one.number for one in copies}
     reading = watch.outcome_reading({"u": {"sleeves": "long"}}, {7: (5, 681)}, copied)
-    outcomes = [
-        reading(cast(Message, Record("out", 5, 700 + source, b"key", outcome_of(source))), 0.0) for source in (681, 682)
-    ]
+    outcomes = [reading(record("out", 5, 700 + source, outcome_of(source)), 0.0) for source in (681, 682)]
     assert count([event, *copies], outcomes, []).bad() == {}
     assert count([event, *copies], outcomes[:1], []).bad() == {"lost": 1}
     assert count([event, *copies], [*outcomes, outcomes[1]], []).bad() == {"doubled": 1}
