@@ -22,17 +22,17 @@ from consumer.logs.sparing import Sparing
 log = logging.getLogger(__name__)
 
 START_S = 30.0
-"""How long the first process may take to start; 0.1 s is usual."""
+"""How long a process may take to start, which is held against no image; 0.1 s is usual."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Image:
-    """A file, its kind, who sent it, and until when it is worth decoding, on the monotonic clock."""
+    """A file, its kind, who sent it, and what is left of its event's time, in seconds."""
 
     body: bytes
     kind: str
     machine: Hashable
-    until: float
+    left_s: float
 
 
 class Decoder:
@@ -70,10 +70,10 @@ class Decoder:
             FatalError: it cannot.
         """
         try:
-            with self._lend(time.monotonic() + START_S):
+            with self._lend():
                 return
-        except (NotStarted, TimeoutError) as error:
-            raise FatalError(str(error) or f"no process for decoding was ready after {START_S:g} s") from error
+        except NotStarted as error:
+            raise FatalError(str(error)) from error
 
     def decode(
         self, body: bytes, timeout_s: float, machine: Hashable = None, sha256: str | None = None
@@ -82,7 +82,8 @@ class Decoder:
 
         Args:
             body: the file as it came.
-            timeout_s: what is left of the event's time, in seconds.
+            timeout_s: what is left of the event's time, in seconds. A wait that is no fault of the image's does
+                not count: for a process to start, and that of a quick machine for its turn (`shares`).
             machine: who sent it: machines take turns, see `turns`.
             sha256: the file's, where the caller has it already; 0.06 ms for 100 KiB.
 
@@ -92,9 +93,8 @@ class Decoder:
             Overloaded: no process can be started, which is no fault of the image, or it is closed.
         """
         kind = kind_of(body)
-        until = time.monotonic() + timeout_s
         try:
-            decoded = self._decode_or_wait_for_room(_Image(body, kind, machine, until))
+            decoded = self._decode_or_wait_for_room(_Image(body, kind, machine, timeout_s))
         except TimeoutError:
             raise FetchTimeout("the image was not decoded in time (FETCH_DEADLINE_S)", stage="decode") from None
         except NotStarted as error:
@@ -124,7 +124,8 @@ class Decoder:
         try:
             return self._decode(image, may_be_large=False)
         except NeedsRoom:
-            with self._room.one(image.machine, image.until):
+            with self._room.one(image.machine, image.left_s) as turn:
+                image.left_s -= turn.counted_s
                 return self._decode(image, may_be_large=True)
 
     def _decode(self, image: _Image, *, may_be_large: bool) -> Decoded:
@@ -148,15 +149,19 @@ class Decoder:
             raise ImageCorrupt(f"the {image.kind} image crashes its decoder") from None
 
     def _attempt(self, image: _Image, *, may_be_large: bool) -> Decoded:
-        with self._shares.one(image.machine, image.until) as turn, self._lend(image.until) as process:
-            began, used = time.monotonic(), process.cpu_s()
-            try:
-                return process.decode(image.body, may_be_large=may_be_large, until=image.until)
-            finally:
-                if process.has_answered:
-                    turn.took_s = process.cpu_s() - used
-                else:  # whoever ends a process costs the start of another, whatever it took itself
-                    turn.took_s = max(SLOW_S, time.monotonic() - began)
+        with self._shares.one(image.machine, image.left_s) as turn:
+            image.left_s -= turn.counted_s
+            if image.left_s <= 0:
+                raise TimeoutError
+            with self._lend() as process:
+                began, used = time.monotonic(), process.cpu_s()
+                try:
+                    return process.decode(image.body, may_be_large=may_be_large, until=began + image.left_s)
+                finally:
+                    took_s = time.monotonic() - began
+                    image.left_s -= took_s
+                    # Whoever ends a process costs the start of another, whatever it took itself.
+                    turn.took_s = process.cpu_s() - used if process.has_answered else max(SLOW_S, took_s)
 
     def _tell(self, image: _Image, died: Died) -> None:
         self.deaths += 1
@@ -165,12 +170,9 @@ class Decoder:
         self._sparing.log(logging.WARNING, str(died), message, died, image.kind, len(image.body), sha256)
 
     @contextmanager
-    def _lend(self, until: float) -> Iterator[DecoderProcess]:
+    def _lend(self) -> Iterator[DecoderProcess]:
         """A process that is ready and waits to be asked. One that is left busy, dead or unfit does not come back."""
-        try:
-            process = self._idle.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            raise TimeoutError from None
+        process = self._idle.get()  # there are as many as places
         try:
             if self._closed.is_set():
                 raise Overloaded("the service is stopping")
@@ -178,7 +180,10 @@ class Decoder:
                 process.end()
                 process = None
             process = process or DecoderProcess(self._size, self._max_pixels)
-            process.wait_until_ready(until)
+            try:
+                process.wait_until_ready(time.monotonic() + START_S)
+            except TimeoutError:
+                raise NotStarted(f"no process for decoding was ready after {START_S:g} s") from None
             yield process
         finally:
             self._idle.put(self._returned(process))

@@ -1,4 +1,9 @@
-"""Threads that wait for their image's turn."""
+"""Threads that wait for their image's turn.
+
+A wait is held against an image only while its machine is no quick one: new machines and slow ones wait for what such
+machines send, and give up when the event's time is over. A quick one waits for others that are quick, hence for what
+this computer can do, which is no fault of its images, however long it takes.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,20 @@ from contextlib import contextmanager
 from consumer.decoding.standings import Standings
 from consumer.decoding.turns import Turns
 
+AGAIN_S = 0.5
+"""How often a wait beyond the event's time is looked at again: whether the machine is a quick one still."""
+
 
 class Turn:
-    """A place, or the wait for one. ``took_s`` is told by whoever used it: the processor's time, in seconds."""
+    """A place, or the wait for one.
+
+    Attributes:
+        counted_s: what the wait for it took, as far as that is held against the image.
+        took_s: told by whoever used it: the processor's time, in seconds.
+    """
 
     def __init__(self) -> None:
+        self.counted_s = 0.0
         self.took_s: float | None = None
         self._given = threading.Event()
 
@@ -40,17 +54,21 @@ class Shares:
         self._turns: Turns[Turn] = Turns(places, standings)
 
     @contextmanager
-    def one(self, machine: Hashable, until: float) -> Iterator[Turn]:
+    def one(self, machine: Hashable, left_s: float) -> Iterator[Turn]:
         """A place for an image of this machine.
 
+        Args:
+            machine: who sent it.
+            left_s: how long a wait may be that is held against the image.
+
         Raises:
-            TimeoutError: it was not its turn until this monotonic time.
+            TimeoutError: it was not its turn until then.
         """
         turn = Turn()
         with self._standings.lock:
             self._turns.ask(machine, turn)
             self._let_in()
-        has_place = turn.wait(max(0.0, until - time.monotonic()))
+        has_place = self._wait(machine, turn, left_s)
         try:
             if not has_place:
                 raise TimeoutError
@@ -62,6 +80,20 @@ class Shares:
                 if has_place or not self._turns.leave(machine, turn):  # it may just have been given one
                     self._turns.give_back(machine)
                 self._let_in()
+
+    def _wait(self, machine: Hashable, turn: Turn, left_s: float) -> bool:
+        """Whether it has its place."""
+        began = time.monotonic()
+        has_place = turn.wait(max(0.0, left_s))
+        while not has_place and self._is_quick(machine):
+            has_place = turn.wait(AGAIN_S)
+        if not self._is_quick(machine):
+            turn.counted_s = time.monotonic() - began
+        return has_place
+
+    def _is_quick(self, machine: Hashable) -> bool:
+        with self._standings.lock:
+            return self._standings.is_quick(machine, time.monotonic())
 
     def _let_in(self) -> None:
         while turn := self._turns.next(time.monotonic()):

@@ -38,3 +38,7 @@ class Standings:
     def slow_for_s(self, machine: Hashable, now: float) -> float:
         """How much longer it counts as slow; 0 if it does not."""
         return max(0.0, self._slow_until.get(machine, now) - now)
+
+    def is_quick(self, machine: Hashable, now: float) -> bool:
+        """Whether it is known, and its images were quick lately."""
+        return self.is_known(machine) and not self.slow_for_s(machine, now)

@@ -63,9 +63,9 @@ class Turns(Generic[T]):
         if not self._waiting or self._held.total() >= self._places:
             return None
         may = [one for one in self._waiting if self._held[one] < (self._most if self._standings.is_known(one) else 1)]
-        quick = [one for one in may if self._is_quick(one, now)]
+        quick = [one for one in may if self._standings.is_quick(one, now)]
         others = [one for one in may if one not in quick]
-        held = sum(count for one, count in self._held.items() if not self._is_quick(one, now))
+        held = sum(count for one, count in self._held.items() if not self._standings.is_quick(one, now))
         if held >= self._most:
             others = []
         is_due = not held and not self._others_last
@@ -79,6 +79,3 @@ class Turns(Generic[T]):
             self._waiting[machine] = line  # behind the others
         self._held[machine] += 1
         return ticket
-
-    def _is_quick(self, machine: Hashable, now: float) -> bool:
-        return self._standings.is_known(machine) and not self._standings.slow_for_s(machine, now)

@@ -202,9 +202,23 @@ def test_a_machine_that_can_start_no_process_later_is_told_as_such_and_not_as_th
     assert (failed.code, failed.stage, failed.retriable) == ("overloaded", "decode", True)
 
 
-def test_a_process_that_is_slow_to_start_is_waited_for_and_not_thrown_away(make_decoder: MakeDecoder) -> None:
+def test_a_process_that_is_slow_to_start_is_waited_for_and_no_fault_of_the_image(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = "import time; time.sleep(0.5); from consumer.decoding import worker; worker.main()"
+    monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", late))
+    assert make_decoder().decode(picture(), 0.4).info.width == 60
+
+
+def test_a_process_that_is_not_ready_for_long_is_our_trouble_and_not_thrown_away(
+    make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     using = make_decoder()
-    assert type(failure(using, picture(), 0.001)) is FetchTimeout
+    monkeypatch.setattr(decoder, "START_S", 0.001)
+    failed = failure(using, picture())
+    assert (failed.code, failed.stage, failed.retriable) == ("overloaded", "decode", True)
+    assert "no process for decoding was ready after 0.001 s" in caplog.text
     (pid,) = children()
-    assert using.decode(picture(), decoder.START_S).info.width == 60
+    monkeypatch.undo()
+    assert using.decode(picture(), 30).info.width == 60
     assert children() == {pid}
