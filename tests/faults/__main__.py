@@ -29,7 +29,7 @@ from tests.faults.feed import large
 from tests.faults.process import DiedError
 from tests.faults.proof import TRIES, Proof, prove
 from tests.faults.report import Report
-from tests.faults.run import Run
+from tests.faults.run import Run, ground
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.faults.table import COLUMNS, TIMES, Line, printed, times, write, write_conditions
 from tests.faults.together import Together
@@ -129,8 +129,9 @@ class Campaign:
         for seed in range(self._options.first_seed, self._options.first_seed + self._options.seeds):
             if self._asked.is_set():
                 return
-            with _bar(self._progress, f"{scenario.name}, seed {seed}", size.events) as tell:
-                report = Run(self._arena, scenario, size, seed=seed, asked=self._asked, tell=tell).execute()
+            name = f"{scenario.name}, seed {seed}"
+            with ground(self._arena, scenario) as arena, _bar(self._progress, name, size.events) as tell:
+                report = Run(arena, scenario, size, seed=seed, asked=self._asked, tell=tell).execute()
             if self._asked.is_set():
                 return  # an interrupted run has not published everything: its counts mean nothing
             self._tell(report.told(), bad=bool(report.bad))

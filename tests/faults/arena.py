@@ -1,4 +1,4 @@
-"""What every run stands on: three brokers, a proxy before them, pictures over HTTP."""
+"""What every run stands on: brokers, a proxy before them, pictures over HTTP."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ PROPERTIES = {
 class Arena:
     """A context manager around it all. One serves any number of runs, one after the other.
 
+    Args:
+        brokers: 3, or 1, which keeps everything itself and is away for everybody when it is.
+
     Attributes:
         kafka: the brokers; a run that hurts them heals them.
         proxy: what stands before their side doors.
@@ -56,7 +59,8 @@ class Arena:
         folder: for logs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, brokers: int = 3) -> None:
+        self._brokers = range(1, brokers + 1)
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -64,11 +68,11 @@ class Arena:
             self.folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
             self.lifeline = Lifeline()
             closing.callback(self.lifeline.close)
-            doors = dict(zip((1, 2, 3), free_ports(3), strict=True))
+            doors = dict(zip(self._brokers, free_ports(len(self._brokers)), strict=True))
             self.proxy = closing.enter_context(Proxy(dict.fromkeys(doors.values(), 0)))
             self._base = self._serve_pictures(closing)
             told = {node: f"127.0.0.1:{port}" for node, port in doors.items()}
-            self.kafka = closing.enter_context(LocalKafka(3, properties=PROPERTIES, side_doors=told))
+            self.kafka = closing.enter_context(LocalKafka(len(self._brokers), properties=PROPERTIES, side_doors=told))
             self.proxy.routes = {port: self.kafka.side_ports[node] for node, port in doors.items()}
             self.servers = self.kafka.bootstrap_servers
             self.proxied = ",".join(told.values())

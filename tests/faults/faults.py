@@ -165,6 +165,12 @@ def roll_brokers(run: Run) -> None:
     run.arena.move_leaders_home()
 
 
+def bounce_all(run: Run) -> None:
+    """A clean stop of every broker at once, and their return."""
+    run.arena.kafka.stop()
+    run.arena.kafka.start()
+
+
 def pause_broker(seconds: float) -> Fault:
     """A broker that stands for a while: SIGSTOP, as in a long collection of garbage."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.faults.feed import AHEAD
-from tests.faults.scenarios import Scenario
+from tests.faults.scenarios import LONGEST_SILENCE, Scenario
 from tests.faults.tally import Counts
 
 MOST_DOUBLED = AHEAD
@@ -60,8 +60,9 @@ class Report:
             found["doubled"] = self.counts.doubled
         if self.crashes:
             found["unexpected ends"] = len(self.crashes)
+        measures = {**self.measures, LONGEST_SILENCE: [self.counts.silence_s]}
         for name, bound in self.scenario.bounds.items():
-            worst = max(self.measures.get(name, [math.inf]))
+            worst = max(measures.get(name, [math.inf]))
             if worst > bound:
                 found[name] = round(worst, 2)
         return found

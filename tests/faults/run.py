@@ -8,8 +8,8 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from consumer.signals import StopRequest
@@ -25,6 +25,16 @@ from tests.faults.scenarios import Scenario
 PARTITIONS = 6
 START_S = 15.0
 """How long the end of a run waits for an instance that was started in its last moments."""
+
+
+@contextmanager
+def ground(arena: Arena, scenario: Scenario) -> Iterator[Arena]:
+    """The arena that a scenario runs on: this one, or one with a single broker."""
+    if scenario.only_broker:
+        with Arena(brokers=1) as own:
+            yield own
+    else:
+        yield arena
 
 
 class Run:

@@ -12,6 +12,7 @@ from typing import Literal
 from tests.faults.faults import (
     Fault,
     both,
+    bounce_all,
     bounce_broker,
     calm,
     cut,
@@ -33,6 +34,9 @@ SHORT = {"KAFKA_SESSION_TIMEOUT_MS": "3000", "KAFKA_PRODUCER_TRANSACTION_TIMEOUT
 
 FATAL, FENCED = 5, "Static consumer fenced by other consumer"
 """The service's exit code, and librdkafka's words."""
+
+LONGEST_SILENCE = "longest silence"
+"""What may be bounded in every scenario, without a fault that measures it."""
 
 PROTOCOLS: Mapping[str, Mapping[str, str]] = {
     "cooperative": {},
@@ -56,6 +60,7 @@ class Scenario:
         proxied: whose way to the brokers leads through the proxy.
         settings: more environment variables.
         bounds: measured times that must not be passed, in seconds.
+        only_broker: it stands on a single broker of its own.
         hurts_brokers: no other run may stand on the same brokers meanwhile.
         large_only: too long for `make test`.
     """
@@ -71,6 +76,7 @@ class Scenario:
     proxied: Literal["none", "first", "all"] = "none"
     settings: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
+    only_broker: bool = False
     hurts_brokers: bool = False
     large_only: bool = False
 
@@ -134,6 +140,16 @@ LEFT_OPEN = replace(
     large_only=True,
 )
 BROKER_KILL = brokers("broker-kill", kill_broker())
+# Everything is away at once, then everything is asked for at once: members, offsets, producers.
+ONLY_BROKER = Scenario(
+    "only-broker-bounce",
+    (bounce_all,),
+    stable=False,
+    settings=SHORT,
+    bounds={LONGEST_SILENCE: 45.0},
+    only_broker=True,
+    hurts_brokers=True,
+)
 CUT_ONE = Scenario("cut-one", (cut(Cut.HELD, 5.0),), stable=False, proxied="first", settings=SHORT)
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -167,6 +183,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     brokers("rolling-restart", roll_brokers, large_only=True),
     LEFT_OPEN,
     replace(LEFT_OPEN, name="kill-after-send-offsets-and-bounce-stable", stable=True),
+    ONLY_BROKER,
+    replace(ONLY_BROKER, name="only-broker-bounce-stable", stable=True, large_only=True),
     brokers("transaction-coordinator-kill", kill_broker("transaction coordinator")),
     # The network.
     Scenario("cut-all", (cut(Cut.HELD, 5.0), cut(Cut.CLOSED, 2.0)), proxied="all", settings=SHORT),

@@ -12,7 +12,7 @@ from tests.faults.arena import Arena
 from tests.faults.feed import SMALL
 from tests.faults.proof import prove
 from tests.faults.report import Report
-from tests.faults.run import Run
+from tests.faults.run import Run, ground
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.faults.together import Together
 
@@ -40,7 +40,8 @@ def together(arena: Arena, request: pytest.FixtureRequest) -> Iterator[Together[
     chosen = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
 
     def execute(scenario: Scenario) -> Report:
-        return Run(arena, scenario, SMALL).execute()
+        with ground(arena, scenario) as where:
+            return Run(where, scenario, SMALL).execute()
 
     made = Together([BY_NAME[name] for name in NAMES if name in chosen], execute)
     yield made
