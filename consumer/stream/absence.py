@@ -31,7 +31,7 @@ ASK_S: Final = 2.0
 
 
 class Absence:
-    """Belongs to the stream's thread; times are monotonic seconds.
+    """Belongs to the stream's thread; times are seconds of `BrokersTime`.
 
     Args:
         named: whether another process may have this one's name; if not, nothing is ever in doubt.

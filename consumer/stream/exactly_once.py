@@ -92,7 +92,13 @@ class _Verdict(Enum):
 
 
 class TransactionalPublisher:
-    """Exactly once: outcomes and offsets in one transaction."""
+    """Exactly once: outcomes and offsets in one transaction.
+
+    Args:
+        make: gives a producer that has not begun.
+        stable_name: whether another process may have this one's name.
+        brokers_clock: tells whether the brokers may have ended a transaction for its age; null is ``clock``.
+    """
 
     def __init__(
         self,
@@ -102,6 +108,7 @@ class TransactionalPublisher:
         stable_name: bool,
         transaction_timeout_s: float,
         clock: Clock = time.monotonic,
+        brokers_clock: Clock | None = None,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._make = make
@@ -109,9 +116,10 @@ class TransactionalPublisher:
         self._stable_name = stable_name
         self._transaction_timeout_s = transaction_timeout_s
         self._clock = clock
+        self._brokers_clock = brokers_clock or clock
         self._pause = pause
         self._hand_overs = HandOvers(source, clock)
-        self._absence = Absence(source, clock, named=stable_name)
+        self._absence = Absence(source, self._brokers_clock, named=stable_name)
         self._outbox: Outbox | None = None
         self._room = Room(clock)
         self._tend_at = 0.0
@@ -149,9 +157,9 @@ class TransactionalPublisher:
         producer = outbox.producer
         committing = False
         prompt = True
-        self._began = self._clock()
+        self._began = self._brokers_clock()
         # A transaction that outlives its timeout ends fatally: leave a fifth of it to abort in.
-        deadline = min(deadline, self._began + 0.8 * self._transaction_timeout_s)
+        deadline = min(deadline, self._clock() + 0.8 * self._transaction_timeout_s)
         try:
             producer.begin_transaction()
             outbox.put(publication, deadline)
@@ -210,7 +218,7 @@ class TransactionalPublisher:
             producer.poll(0)
         except KafkaException as error:
             self._troubles.warning("broken", "the producer broke, another takes its place: %s", error.args[0].str())
-            self._began = self._clock()  # no transaction is open that could have been timed out
+            self._began = self._brokers_clock()  # no transaction is open that could have been timed out
             self._judge(error.args[0])
             self._abort(self._clock())  # which says by what, where the error says only that it broke
 
@@ -260,7 +268,7 @@ class TransactionalPublisher:
         """Of the classes that are left: `_again` has called again as long as the error was retriable."""
         if error.code() in FENCED:
             # A transaction that the broker timed out looks the same; only a young one was fenced.
-            young = self._clock() - self._began < self._transaction_timeout_s
+            young = self._brokers_clock() - self._began < self._transaction_timeout_s
             self._fenced = self._stable_name and young
             return _Verdict.FENCED if self._fenced else _Verdict.BROKEN
         if not error.fatal() and (error.txn_requires_abort() or error.code() in GROUP_MOVED_ON):

@@ -8,6 +8,7 @@ from typing import Protocol
 from consumer.settings import Settings
 from consumer.stream import clients
 from consumer.stream.at_least_once import PlainPublisher
+from consumer.stream.brokers_time import BrokersTime
 from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.protocol import Publish, Published
 from consumer.stream.source import Source
@@ -39,4 +40,6 @@ def make_publisher(settings: Settings, instance: clients.Instance, source: Sourc
     if settings.delivery == "at-least-once":
         return PlainPublisher(make, source, largest=int(config["message.max.bytes"]))
     timeout_s = int(config["transaction.timeout.ms"]) / 1000
-    return TransactionalPublisher(make, source, stable_name=instance.stable, transaction_timeout_s=timeout_s)
+    return TransactionalPublisher(
+        make, source, stable_name=instance.stable, transaction_timeout_s=timeout_s, brokers_clock=BrokersTime()
+    )

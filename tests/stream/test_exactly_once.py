@@ -283,19 +283,23 @@ class Still:
 
 
 class Ticking:
-    """Monotonic seconds; each look takes some."""
+    """Seconds; each look takes some."""
 
     def __init__(self, look_s: float) -> None:
         self._now = 0.0
-        self._look_s = look_s
+        self.look_s = look_s
 
     def __call__(self) -> float:
-        self._now += self._look_s
+        self._now += self.look_s
         return self._now
 
 
 def scripted(
-    script: dict[str, list[KafkaError]], *, stable: bool = True, look_s: float = 0.05
+    script: dict[str, list[KafkaError]],
+    *,
+    stable: bool = True,
+    look_s: float = 0.05,
+    brokers_clock: Ticking | None = None,
 ) -> tuple[TransactionalPublisher, list[str]]:
     calls: list[str] = []
     publisher = TransactionalPublisher(
@@ -304,6 +308,7 @@ def scripted(
         stable_name=stable,
         transaction_timeout_s=10.0,
         clock=Ticking(look_s),
+        brokers_clock=brokers_clock,
         pause=lambda _: calls.append("pause"),
     )
     publisher.start(5.0)
@@ -373,6 +378,15 @@ def test_a_made_up_name_is_nobodys_so_that_what_looks_like_fencing_is_a_transact
     publisher, _ = scripted({"offsets": [FENCED]}, stable=False)
     assert publisher.publish(ONE, 60.0).result is Result.ABORTED
     assert publisher.publish(ONE, 60.0).result is Result.COMMITTED
+
+
+def test_a_stable_name_is_not_lost_by_a_transaction_that_timed_out_while_this_machine_was_held() -> None:
+    brokers_clock = Ticking(0.05)
+    publisher, _ = scripted({"offsets": [FENCED]}, brokers_clock=brokers_clock)
+    brokers_clock.look_s = 11.0
+    assert publisher.publish(ONE, 60.0).result is Result.ABORTED
+    publisher, _ = scripted({"offsets": [FENCED]})
+    assert publisher.publish(ONE, 60.0).result is Result.FENCED
 
 
 def test_a_producer_that_broke_is_replaced_at_once_which_ends_what_it_left_open() -> None:
