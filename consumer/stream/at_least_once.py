@@ -81,6 +81,9 @@ class PlainPublisher:
             log.warning("the producer broke, another takes its place: %s", error.args[0].str())
             self.replace(0.0)
 
+    def abort_hanging(self) -> None:
+        """There are no transactions."""
+
     def replace(self, budget_s: float) -> bool:  # noqa: ARG002 - nothing to wait for
         """A new producer."""
         self._outbox = Outbox(self._make(), self._clock, self._room, self._out)

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -44,6 +44,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.errors import BrokerError
 from consumer.logs import Repeats
+from consumer.stream import hanging
 from consumer.stream.absence import Absence
 from consumer.stream.hand_overs import HandOvers
 from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
@@ -78,6 +79,9 @@ PAUSE_S = 0.05
 """Between two calls of which the first failed at once: an abort that librdkafka was not ready for was called 54 000
 times in ten seconds."""
 
+HANGING_EVERY_S, HANGING_BUDGET_S = 30.0, 3.0
+"""How often transactions that hang are aborted while partitions do not begin, and how long that may take."""
+
 TEND_EVERY_S = 1.0
 """How often a producer that could not be made is tried again while nothing is published."""
 
@@ -97,6 +101,7 @@ class TransactionalPublisher:
     Args:
         make: gives a producer that has not begun.
         stable_name: whether another process may have this one's name.
+        topics: where outcomes go.
         brokers_clock: tells whether the brokers may have ended a transaction for its age; null is ``clock``.
     """
 
@@ -107,6 +112,7 @@ class TransactionalPublisher:
         *,
         stable_name: bool,
         transaction_timeout_s: float,
+        topics: Sequence[str] = (),
         clock: Clock = time.monotonic,
         brokers_clock: Clock | None = None,
         pause: Callable[[float], object] = time.sleep,
@@ -115,6 +121,7 @@ class TransactionalPublisher:
         self._source = source
         self._stable_name = stable_name
         self._transaction_timeout_s = transaction_timeout_s
+        self._topics = topics
         self._clock = clock
         self._brokers_clock = brokers_clock or clock
         self._pause = pause
@@ -123,6 +130,7 @@ class TransactionalPublisher:
         self._outbox: Outbox | None = None
         self._room = Room(clock)
         self._tend_at = 0.0
+        self._hanging_at = 0.0
         self._troubles = Repeats(log)
         self._began = 0.0
         self._fenced = False  # never starts a producer again: it would fence the one that fenced it
@@ -185,6 +193,27 @@ class TransactionalPublisher:
             self._tend_at = self._clock() + TEND_EVERY_S
         if self._outbox is not None:
             self._hear(self._outbox.producer)
+
+    def abort_hanging(self) -> None:
+        """Nobody is told the group's offsets, perhaps for a transaction of this instance's own: see `hanging`."""
+        if self._outbox is None or self._fenced or self._absence.doubtful or self._clock() < self._hanging_at:
+            return
+        self._hanging_at = self._clock() + HANGING_EVERY_S
+        deadline = self._clock() + HANGING_BUDGET_S
+        metadata = self._source.group_metadata()
+        if metadata is None or not self._source.is_answered(HANGING_BUDGET_S / 2):
+            return
+        producer = self._outbox.producer
+        self._began = self._brokers_clock()
+        try:
+            producer.begin_transaction()
+            hanging.touch(producer, self._topics, lambda: deadline - self._clock())
+            self._hand_over(producer, hanging.harmless(self._topics), metadata, deadline)
+        except (Late, KafkaException, BufferError) as error:
+            log.warning("whatever transaction of this instance's hangs could not be aborted: %s", error)
+        else:
+            log.warning("aborted whatever transaction of this instance's was left open in partitions of the brokers")
+        self._abort(deadline)
 
     def replace(self, budget_s: float) -> bool:
         """A new producer under the same transactional id, which ends the old one's transaction, and fences whoever has

@@ -24,7 +24,7 @@ from consumer.metrics import Metrics
 from consumer.records import Outcome, Record
 from consumer.status import StreamStatus
 from consumer.stream.core import StreamCore
-from consumer.stream.exactly_once import TEND_EVERY_S
+from consumer.stream.exactly_once import HANGING_BUDGET_S, TEND_EVERY_S
 from consumer.stream.ledger import Entry
 from consumer.stream.placement import ASK_S
 from consumer.stream.probing import Probing
@@ -48,9 +48,9 @@ loop while others are in flight. 200 turns a second cost about 1 % of a core."""
 PUBLISH_BUDGET_S = 8.0
 """What one publication may take; far less than ``max.poll.interval.ms``, since nothing is polled meanwhile."""
 
-LONGEST_TURN_S = 2 * (ASK_S + PUBLISH_BUDGET_S) + TEND_EVERY_S
+LONGEST_TURN_S = 2 * (ASK_S + PUBLISH_BUDGET_S) + TEND_EVERY_S + HANGING_BUDGET_S
 """What one turn may rightly take where brokers do not answer: where to begin and whether that is there; a new producer,
-and what is committed; once more a producer."""
+and what is committed; once more a producer; the end of transactions that hang."""
 
 REVOKE_BUDGET_S = 0.5
 """What a revocation may wait for work in flight: the whole group waits with it, and what is not finished
@@ -220,6 +220,8 @@ class StreamLoop:
         self._publisher.tend()
         self._unanswered.look(now, waiting=self._core.unpublished, in_vain=self._source.in_vain())
         self._reporter.report(now)
+        if self._reporter.silent:
+            self._publisher.abort_hanging()
 
     # ── the listener of assignments, called inside `Source.poll` and `Source.close` ─────────────
 

@@ -26,6 +26,9 @@ class Publisher(Protocol):
     def tend(self) -> None:
         """Called about every second, between publications: ends what an earlier one has left undone."""
 
+    def abort_hanging(self) -> None:
+        """Partitions do not begin: ends transactions of this instance that may be left open, see `hanging`."""
+
     def replace(self, budget_s: float) -> bool:
         """A new producer in place of one that broke; its transaction is ended first. False: not yet."""
 
@@ -41,5 +44,10 @@ def make_publisher(settings: Settings, instance: clients.Instance, source: Sourc
         return PlainPublisher(make, source, largest=int(config["message.max.bytes"]))
     timeout_s = int(config["transaction.timeout.ms"]) / 1000
     return TransactionalPublisher(
-        make, source, stable_name=instance.stable, transaction_timeout_s=timeout_s, brokers_clock=BrokersTime()
+        make,
+        source,
+        stable_name=instance.stable,
+        transaction_timeout_s=timeout_s,
+        topics=(settings.output_topic, settings.dead_letter_topic),
+        brokers_clock=BrokersTime(),
     )

@@ -105,6 +105,8 @@ class Reporter:
         self._transactions: Counter[str] = Counter()
         self._minute = LastMinute()
         self._names: dict[tuple[int, int], tuple[str, str] | None] = {}
+        self.silent: Collection[int] = ()
+        """The partitions that do not begin, by the last report."""
         self.latest: StreamStatus | None = None
         """The last report; any thread may read it."""
 
@@ -151,7 +153,8 @@ class Reporter:
         self._metrics.set_lags({(self._topic, p): lag for p, lag in lags.items() if lag is not None})
         self._metrics.set_held_since(min((entry.arrived for entry in holders.values()), default=None))
         self._log_the_longest(holders, now)
-        self.latest = self._status(ledgers, lags, holders, self._silent.look(now), now)
+        self.silent = self._silent.look(now)
+        self.latest = self._status(ledgers, lags, holders, self.silent, now)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

@@ -140,7 +140,7 @@ LEFT_OPEN = replace(
     large_only=True,
 )
 BROKER_KILL = brokers("broker-kill", kill_broker())
-# Everything is away at once, then everything is asked for at once: members, offsets, producers.
+# Everything is away at once, then everything is asked for at once; and transactions may hang (`stream/hanging.py`).
 ONLY_BROKER = Scenario(
     "only-broker-bounce",
     (bounce_all,),
@@ -149,6 +149,7 @@ ONLY_BROKER = Scenario(
     bounds={LONGEST_SILENCE: 45.0},
     only_broker=True,
     hurts_brokers=True,
+    large_only=True,
 )
 CUT_ONE = Scenario("cut-one", (cut(Cut.HELD, 5.0),), stable=False, proxied="first", settings=SHORT)
 
@@ -184,7 +185,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     LEFT_OPEN,
     replace(LEFT_OPEN, name="kill-after-send-offsets-and-bounce-stable", stable=True),
     ONLY_BROKER,
-    replace(ONLY_BROKER, name="only-broker-bounce-stable", stable=True, large_only=True),
+    replace(ONLY_BROKER, name="only-broker-bounce-stable", stable=True),
     brokers("transaction-coordinator-kill", kill_broker("transaction coordinator")),
     # The network.
     Scenario("cut-all", (cut(Cut.HELD, 5.0), cut(Cut.CLOSED, 2.0)), proxied="all", settings=SHORT),

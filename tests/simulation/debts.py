@@ -49,6 +49,7 @@ class WatchedPublisher:
         """Published well: when, in which term, after how many stops."""
         self.start = publisher.start
         self.tend = publisher.tend
+        self.abort_hanging = publisher.abort_hanging
         self.replace = publisher.replace
         self.close = publisher.close
 

@@ -34,7 +34,7 @@ from tests.simulation.group import Assignor
 from tests.simulation.outage import Outages, Patience
 from tests.simulation.process import Process
 from tests.simulation.producer import Producer
-from tests.simulation.work import Place, SimulatedInbox, SimulatedWork
+from tests.simulation.work import DEAD_LETTERS, OUTPUT, Place, SimulatedInbox, SimulatedWork
 
 if TYPE_CHECKING:
     from tests.simulation.oracle import Oracle
@@ -152,6 +152,7 @@ class SimulatedInstance:
                 source,
                 stable_name=name.stable,
                 transaction_timeout_s=10.0,
+                topics=(OUTPUT, DEAD_LETTERS),
                 clock=agenda.clock,
                 pause=process.wait,
             )

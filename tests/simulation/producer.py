@@ -66,7 +66,7 @@ class Producer(Delivery):
             self._require("open")
         assert self._name is not None
         name, producer, epoch = self._name, self._producer, self._epoch
-        chosen = {one.partition: Offset.of(one) for one in offsets}
+        chosen = {one.partition: Offset.of(one) for one in offsets if one.topic == self._broker.input}
         self._requested = True
         self._ask("add offsets", lambda: self._broker.add_to_transaction(name, epoch, [OFFSETS]), timeout)
         try:

@@ -185,6 +185,9 @@ class World:
     def tend(self) -> None:
         """Nothing to do."""
 
+    def abort_hanging(self) -> None:
+        """Nothing to do."""
+
     def close(self, budget_s: float = 0.0) -> None:
         """Nothing to do."""
 

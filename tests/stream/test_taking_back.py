@@ -84,6 +84,9 @@ class World:
     def tend(self) -> None:
         """Nothing to do."""
 
+    def abort_hanging(self) -> None:
+        """Nothing to do."""
+
     def finish(self) -> None:
         for future in self.work[:BEGUN]:
             future.set_result(outcome())

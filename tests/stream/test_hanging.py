@@ -1,0 +1,105 @@
+"""Transactions whose markers the brokers skipped. That it helps, `only-broker-bounce` of the fault suite shows: one of
+four runs stood still for ever without it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Producer
+
+from consumer.stream.exactly_once import HANGING_EVERY_S, TransactionalPublisher
+from consumer.stream.protocol import Result
+from consumer.stream.source import Source
+from tests.brokers import Kafka
+from tests.stream.stage import PARTITIONS, Stage
+from tests.stream.test_absence import Group
+from tests.stream.test_exactly_once import BUDGET_S, GENERATION, ONE, RETRIABLE, Joined, Scripted, publication, seen
+
+TOUCHED = ["begin", "produce", "produce", "flush", "offsets", "abort", "purge"]
+
+
+class Touching(Scripted):
+    def flush(self, _: float) -> int:
+        self._call("flush")
+        return 0
+
+
+class Instance:
+    def __init__(self, *, answers: bool = True) -> None:
+        self.calls: list[str] = []
+        self.script: dict[str, Any] = {}
+        self.group = Group()
+        self.group.answers = answers
+        self.publisher = TransactionalPublisher(
+            lambda: cast(Producer, Touching(self.calls, self.script)),
+            cast(Source, self.group),
+            stable_name=True,
+            transaction_timeout_s=10.0,
+            topics=("out", "dead"),
+            clock=lambda: self.group.now,
+            pause=self._pass,
+        )
+        self.publisher.start(5.0)
+        self.calls.clear()
+
+    def _pass(self, seconds: float) -> None:
+        self.group.now += seconds
+
+    def abort_hanging(self) -> list[str]:
+        self.calls.clear()
+        self.publisher.abort_hanging()
+        return list(self.calls)
+
+
+def test_a_transaction_of_every_output_partition_and_the_offsets_is_aborted_and_its_producer_not_used_again() -> None:
+    instance = Instance()
+    assert instance.abort_hanging() == TOUCHED
+    assert instance.publisher.publish(ONE, 5.0).result is Result.COMMITTED
+    assert instance.calls[len(TOUCHED) :] == ["init", "begin", "produce", "offsets", "commit"]
+
+
+def test_it_is_done_again_after_a_while() -> None:
+    instance = Instance()
+    assert instance.abort_hanging() == TOUCHED
+    assert instance.abort_hanging() == []
+    instance.publisher.tend()
+    instance.group.now += HANGING_EVERY_S / 2
+    assert instance.abort_hanging() == []
+    instance.group.now += HANGING_EVERY_S / 2
+    assert instance.abort_hanging() == TOUCHED
+
+
+def test_nothing_is_begun_while_the_coordinator_does_not_answer() -> None:
+    assert Instance(answers=False).abort_hanging() == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [{"flush": [GENERATION]}, {"offsets": [GENERATION]}, {"offsets": [RETRIABLE] * 100}],
+    ids=["refused", "hand-over refused", "late"],
+)
+def test_what_fails_is_told_and_aborted_all_the_same(script: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    instance = Instance()
+    instance.script |= script
+    assert instance.abort_hanging()[-2:] == ["abort", "purge"]
+    assert "could not be aborted" in caplog.text
+
+
+@pytest.mark.kafka
+def test_nobody_sees_it_and_the_service_goes_on(kafka: Kafka) -> None:
+    stage = Stage(kafka, "exactly-once", DEAD_LETTER_TOPIC=kafka.unique_topic("dead", 1))
+    member = Joined(stage, "one")
+    member.join()
+    member.publisher.start(BUDGET_S)
+    assert member.publisher.publish(publication(stage, b"a"), BUDGET_S).result is Result.COMMITTED
+    member.publisher.abort_hanging()
+    assert member.publisher.publish(publication(stage, b"b", offset=1), BUDGET_S).result is Result.COMMITTED
+    assert seen(stage, 2) == [b"a", b"b"]
+    assert stage.committed() == 2
+    with stage.reader("read_uncommitted") as read:
+        found = read()
+        while len(found) < 2 + PARTITIONS:
+            found += read()
+    assert sorted(one.value or b"" for one in found) == [b"", b"", b"", b"a", b"b"]
+    member.close()
