@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from types import MappingProxyType
 
 import requests
 
-from consumer.errors import event_errors
 from ops.bench.processes import BenchError, started, tail
 from ops.bench.traffic import Groups, Traffic
 from ops.local_kafka import LocalKafka
@@ -84,12 +84,10 @@ class Running:
         return {kind: self.counted(f'image_consumer_events_total{{outcome="{kind}"}}') for kind in kinds}
 
     def failures(self) -> dict[str, int]:
-        """Committed events that failed or could not be read, by code; those that are 0 left out."""
-        found = {
-            error.code: self.counted(f'image_consumer_failures_total{{code="{error.code}"}}')
-            for error in event_errors()
-        }
-        return {code: count for code, count in found.items() if count}
+        """The last events that failed or could not be read, 200 of each instance: code and message → how many."""
+        json = {"Accept": "application/json"}
+        pages = [requests.get(f"{url}/status", headers=json, timeout=10).json() for url in self.instances]
+        return dict(Counter(f"{one['code']}: {one['message']}" for page in pages for one in page["last_failures"]))
 
     def counted(self, metric: str) -> int:
         """What a metric says, over all instances."""
