@@ -85,9 +85,8 @@ class Errand:
         """Who the last exchange reached; null if nobody."""
 
     def begin(self, at: float) -> None:
-        """Starts its clock, at a time that may have passed already; the first call counts."""
-        if self._deadline is None:
-            self._deadline = Deadline(self._rules.deadline_s, self._rules.clock, since=at)
+        """Its clock has run since then; before each exchange, since what it waited for us is not counted."""
+        self._deadline = Deadline(self._rules.deadline_s, self._rules.clock, since=at)
 
     def exchange(self) -> Fetched | None:
         """One exchange: a redirect's hop, or a whole attempt where there are none.

@@ -12,7 +12,8 @@ at most, so that one of large images does not take them all. What hosts share, a
 **In time.** The clock of a fetch starts with its first turn: a burst for one healthy host waits, and times
 out no sooner for it. In the line of a host without trust it has run since the event came, so that such a
 host holds an event no longer than the deadline either; and if it is ailing the newest goes first, since the
-oldest is about to time out in any case.
+oldest is about to time out in any case. While threads wait for decoders or for the model that clock stands still (see
+`jam`): where they are the bottleneck, events of new hosts had timed out in a line that nobody could serve.
 
 **Once for all.** If a fetch fails for good at a host that is down, all its attempts used up, whoever stood in
 that line before its last exchange began fails with it: it found out what holds for all of them.
@@ -29,6 +30,7 @@ from typing import Generic
 
 from consumer.errors import FetchError
 from consumer.fetching.company import Company
+from consumer.fetching.jam import Jam
 from consumer.fetching.known import Known
 from consumer.fetching.queues import Host, T, Ticket
 from consumer.fetching.turns import Rank, Turns
@@ -37,6 +39,13 @@ from consumer.fetching.urls import Origin
 HELD_FOR_EACH = 2
 """Threads that a host may hold, in exchanges that it may have at a time: while images are decoded as fast as they
 come, there is hardly one more than exchanges."""
+
+
+MOST_SPARED = 3
+"""Deadlines that are not counted at most: a host that does not answer holds an event no longer than four."""
+
+LOOK_S = 0.1
+"""How late at most it is noticed that somebody has waited long enough."""
 
 
 class _Timer(Enum):
@@ -59,6 +68,7 @@ class Lines(Generic[T]):
         self._per_host = per_host
         self._deadline_s = deadline_s
         self._turns = {False: Turns[T](threads), True: Turns[T](urgent_threads)}
+        self._jams = {False: Jam(), True: Jam()}
         self._hosts: Known[T] = Known(deadline_s)
         self._asleep: dict[Ticket[T], Origin] = {}
         self._company: Company[T] = Company()
@@ -76,9 +86,10 @@ class Lines(Generic[T]):
         host = self._hosts.wanted(origin)
         ticket.since = now
         host.line(urgent=ticket.urgent).part_of(ticket)[ticket] = None
+        ticket.jam_s = self._jams[ticket.urgent].seconds(now)
         if ticket.begun is None:
             self._company.add(ticket)
-        self._watch(host, ticket)
+        self._watch(host, ticket, now)
         self._changed(host, now)
 
     def take(self, now: float, *, urgent: bool = False) -> Ticket[T] | None:
@@ -93,12 +104,15 @@ class Lines(Generic[T]):
             ticket, _ = line.fresh.popitem(last=host.standing.ailing)
             self._company.remove(ticket)
         if ticket.begun is None:
-            ticket.begun = now if host.standing.trusted else ticket.arrived
+            ticket.begun = now if host.standing.trusted else ticket.arrived + self._spared_s(ticket, now)
+        else:
+            ticket.begun += self._spared_s(ticket, now)
         ticket.since = now
         ticket.host, ticket.asking = host, True
         host.running += 1
         host.held[urgent] += 1
         self._turns[urgent].hold(ticket, host)
+        self._note_jam(urgent, now)
         self._changed(host, now)
         return ticket
 
@@ -127,12 +141,14 @@ class Lines(Generic[T]):
         if before != (Rank.of(standing), standing.ailing):
             for line in (host.ordinary, host.urgent):
                 if line.fresh:
-                    self._watch(host, next(iter(line.fresh)))
+                    self._watch(host, next(iter(line.fresh)), now)
         if machine is not None:
             host.machine = machine
             self._turns[ticket.urgent].move(ticket, machine)
         ticket.asking = False
         host.running -= 1
+        self._turns[ticket.urgent].answered(ticket)
+        self._note_jam(ticket.urgent, now)
         self._changed(host, now)
 
     def given_back(self, ticket: Ticket[T], now: float) -> None:
@@ -143,8 +159,9 @@ class Lines(Generic[T]):
         ticket.host = None
         host.running -= ticket.asking
         host.held[ticket.urgent] -= 1
-        ticket.asking = False
         self._turns[ticket.urgent].release(ticket, host)
+        ticket.asking = False
+        self._note_jam(ticket.urgent, now)
         self._changed(host, now)
 
     def shared(self, ticket: Ticket[T], now: float) -> list[Ticket[T]]:
@@ -172,9 +189,9 @@ class Lines(Generic[T]):
                 self._changed(one, now)
             elif when == one.over_at:
                 one.over_at = math.inf
-                over += self._out(one, [each for each in one if self._over_at(one, each) <= now], now)
+                over += self._out(one, [each for each in one if self._over_at(one, each, now) <= now], now)
                 for each in one:
-                    self._watch(one, each)
+                    self._watch(one, each, now)
         return over
 
     def clear(self) -> list[Ticket[T]]:
@@ -222,15 +239,25 @@ class Lines(Generic[T]):
         if not any(host.held.values()) and not host.ordinary and not host.urgent:
             self._hosts.unwanted(host)
 
-    def _over_at(self, host: Host[T], ticket: Ticket[T]) -> float:
-        """When it has waited long enough, as things stand."""
-        if ticket.begun is not None:
-            return ticket.begun + self._deadline_s
-        return math.inf if host.standing.trusted else ticket.arrived + self._deadline_s
+    def _note_jam(self, urgent: bool, now: float) -> None:
+        self._jams[urgent].note(now, jammed=self._turns[urgent].jammed)
 
-    def _watch(self, host: Host[T], ticket: Ticket[T]) -> None:
+    def _spared_s(self, ticket: Ticket[T], now: float) -> float:
+        """What it has waited for our own sake since it came into the line."""
+        return min(MOST_SPARED * self._deadline_s, self._jams[ticket.urgent].seconds(now) - ticket.jam_s)
+
+    def _over_at(self, host: Host[T], ticket: Ticket[T], now: float) -> float:
+        """When it has waited long enough, as things stand."""
+        if ticket.begun is None and host.standing.trusted:
+            return math.inf
+        began = ticket.arrived if ticket.begun is None else ticket.begun
+        return began + self._spared_s(ticket, now) + self._deadline_s
+
+    def _watch(self, host: Host[T], ticket: Ticket[T], now: float) -> None:
         """One timer for each host: it holds on to no ticket, and thus to no image, that is long gone."""
-        when = self._over_at(host, ticket)
+        when = self._over_at(host, ticket, now)
+        if when > now:  # in a jam it is put off again and again
+            when = max(when, now + LOOK_S)
         if when < host.over_at:
             host.over_at = when
             self._at(when, _Timer.OVER, host)

@@ -22,6 +22,8 @@ class Ticket(Generic[T]):
     job: T
     arrived: float
     urgent: bool = False
+    jam_s: float = 0.0
+    """The `jam` there had been when it came into the line."""
     begun: float | None = None
     """When its clock started; null before its first turn."""
     since: float = 0.0

@@ -27,6 +27,10 @@ from typing import Generic, Literal
 from consumer.fetching.queues import Host, T, Ticket
 from consumer.fetching.standing import Standing
 
+JAM_PART = 4
+"""An image is at a decoder for some milliseconds, so that hardly one of twelve threads is. Where decoders or the model
+are the bottleneck, those of the first few hosts that were asked held all that new hosts may have, for 14 s."""
+
 
 class Rank(IntEnum):
     """What is known of a host."""
@@ -53,6 +57,7 @@ class Turns(Generic[T]):
     def __init__(self, threads: int) -> None:
         self._most = max(1, threads * 3 // 4)
         self._doubted = 0
+        self._answered = 0  # of these, whose image is here and waits for a decoder, or for the model
         self._of_kin: Counter[Hashable] = Counter()
         self._of_machine: Counter[Hashable] = Counter()
         self._next_rank = Rank.QUICK
@@ -123,6 +128,10 @@ class Turns(Generic[T]):
         self._count(ticket, host, 1)
         self.move(ticket, host.machine)
 
+    def answered(self, ticket: Ticket[T]) -> None:
+        """Its image is here, and the thread does something with it."""
+        self._answered += ticket.rank is not Rank.QUICK
+
     def move(self, ticket: Ticket[T], machine: Hashable) -> None:
         """The thread that it holds counts as this machine's, whoever's it was; null is nobody's."""
         before, ticket.machine = ticket.machine, machine
@@ -135,8 +144,16 @@ class Turns(Generic[T]):
 
     def release(self, ticket: Ticket[T], host: Host[T]) -> None:
         """It holds none any more."""
+        if not ticket.asking:
+            self._answered -= ticket.rank is not Rank.QUICK
         self._count(ticket, host, -1)
         self.move(ticket, None)
+
+    @property
+    def jammed(self) -> bool:
+        """Whether hosts that are not quick are short of threads through no fault of theirs: a quarter of what they may
+        hold has its image already."""
+        return self._answered >= max(1, self._most // JAM_PART)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
