@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ops import tool
 from ops.bench import plot, table
+from ops.bench.figures import TooFewError
 from ops.bench.processes import ROOT, BenchError
 from ops.bench.report import Report
 from ops.bench.suite import PLANS, Suite
@@ -38,7 +39,7 @@ def main() -> int:
 
     try:
         report = Report.read(options.read) if options.read else _measured(options, tell)
-    except (BenchError, LocalKafkaError, OSError) as error:
+    except (BenchError, TooFewError, LocalKafkaError, OSError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     console.print(table.terminal(report), soft_wrap=True)

@@ -51,7 +51,10 @@ def call(
     first = None
     sent = 0
     while (now := time.time()) < end:
-        if first is None and now >= measured:
+        if not answers:  # the first one may take longer than the warm-up: the model is traced with it
+            end = now + seconds
+        elif first is None and now >= measured:
+            measured, end = now, now + seconds
             first, cpu = groups.reading(), time.process_time()
         while per_second and began + sent / per_second <= now:
             due.put((sent, began + sent / per_second))

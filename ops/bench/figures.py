@@ -48,6 +48,10 @@ class Cost:
     images: int
 
 
+class TooFewError(ValueError):
+    """There is no rate in what was seen."""
+
+
 def limit(cores: float, cpu_ms: Iterable[float]) -> float:
     """Events a second that so many cores could do at most, if nothing cost CPU but these parts of each.
 
@@ -67,11 +71,13 @@ def rate(times: Sequence[float], begin: float, end: float) -> float:
     took, where a span that cuts a burst in two would be off by as much as one holds.
 
     Raises:
-        ValueError: fewer than two bursts were seen, or nothing before ``begin``.
+        TooFewError: fewer than two bursts were seen, or nothing before ``begin``.
     """
     seen = sorted(times)
     before = bisect_right(seen, begin)
     until = bisect_right(seen, end)
     if not before or until == before:
-        raise ValueError("too few events were seen to tell a rate")
+        raise TooFewError(
+            "too few events were seen to tell a rate: this machine is busy, or `full` must measure longer"
+        )
     return (until - before) / (seen[until - 1] - seen[before - 1])
