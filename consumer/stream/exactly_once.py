@@ -51,6 +51,7 @@ from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
 from consumer.stream.protocol import Publish, Published, Result
 from consumer.stream.room import Room
 from consumer.stream.source import Source
+from consumer.stream.timely import leaving
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,10 @@ times in ten seconds."""
 
 HANGING_EVERY_S, HANGING_BUDGET_S = 30.0, 3.0
 """How often transactions that hang are aborted while partitions do not begin, and how long that may take."""
+
+MOST_LEAVING = 8
+"""Producers that are being destroyed, each with its six threads: as long as a resolver does not answer they stay, and
+one a second would follow them."""
 
 TEND_EVERY_S = 1.0
 """How often a producer that could not be made is tried again while nothing is published."""
@@ -221,6 +226,9 @@ class TransactionalPublisher:
         self._discard()
         self._absence.note()
         if self._fenced or self._absence.doubtful:
+            return False
+        if leaving() >= MOST_LEAVING:
+            self._troubles.warning("leaving", "no new producer: %d that were given up are not gone yet", leaving())
             return False
         deadline = self._clock() + budget_s
         producer = self._make()

@@ -28,6 +28,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 UNANSWERED = KafkaError(KafkaError._TIMED_OUT, "no answer from the group's coordinator", retriable=True)
 
+LEAVING = "destroy"
+"""The name of the threads on which producers end."""
+
 ALONE = 2
 """References: the list's, and that of who counts them."""
 
@@ -42,7 +45,7 @@ class TimelyProducer(Producer):
         if sys.is_finalizing():  # no thread begins any more: before 3.12 its start is waited for in vain
             return
         with suppress(RuntimeError):  # nor a little earlier
-            threading.Thread(target=_destroy, args=([self],), name="destroy", daemon=True).start()
+            threading.Thread(target=_destroy, args=([self],), name=LEAVING, daemon=True).start()
 
     def send_offsets_to_transaction(self, positions: list[TopicPartition], group_metadata: Any, timeout: float) -> None:
         """As the base's; within ``timeout`` seconds. Called again, it waits for the answer to the first call.
@@ -72,6 +75,11 @@ class TimelyProducer(Producer):
             self._handing_over = None
             raise
         self._handing_over = None
+
+
+def leaving() -> int:
+    """How many producers were given up and are not gone yet."""
+    return sum(thread.name == LEAVING for thread in threading.enumerate())
 
 
 def _destroy(last: list[Producer]) -> None:

@@ -15,11 +15,11 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from consumer.errors import BrokerError
 from consumer.records import Message, Outcome, Record
 from consumer.stream import clients, exactly_once
-from consumer.stream.exactly_once import PROMPT_S, TransactionalPublisher
+from consumer.stream.exactly_once import MOST_LEAVING, PROMPT_S, TransactionalPublisher
 from consumer.stream.protocol import Claim, Publish, Result
 from consumer.stream.publisher import Publisher, make_publisher
 from consumer.stream.source import Source
-from consumer.stream.timely import TimelyProducer
+from consumer.stream.timely import LEAVING, TimelyProducer
 from tests.brokers import Kafka
 from tests.stream.stage import PARTITIONS, Member, ShuffledWork, Stage
 
@@ -397,6 +397,23 @@ def test_a_producer_that_broke_is_replaced_at_once_which_ends_what_it_left_open(
     assert called == ["init"]
     publisher.tend()
     assert called == ["init"]
+
+
+def test_no_other_is_made_while_too_many_that_were_given_up_are_not_gone(caplog: pytest.LogCaptureFixture) -> None:
+    publisher, called = scripted({"commit": [FATAL]})
+    assert publisher.publish(ONE, 60.0).result is Result.UNKNOWN
+    called.clear()
+    gone = threading.Event()
+    threads = [threading.Thread(target=gone.wait, name=LEAVING) for _ in range(MOST_LEAVING)]
+    for thread in threads:
+        thread.start()
+    assert not publisher.replace(5.0)
+    assert called == []
+    assert f"{MOST_LEAVING} that were given up are not gone yet" in caplog.text
+    gone.set()
+    for thread in threads:
+        thread.join()
+    assert publisher.replace(5.0)
 
 
 def test_one_that_tells_between_publications_that_it_broke_is_replaced_too() -> None:
