@@ -1,19 +1,6 @@
 """Exactly once: one publication is one transaction that holds the outcomes and the consumer's offsets.
 
-Errors of transactions fall into four classes (`_judge`), as librdkafka hands them out:
-
-=========  ===================================================  ===================================
-class      told by                                              what is done
-=========  ===================================================  ===================================
-retriable  ``retriable()``                                      the same call again, until the budget
-                                                                ends
-abortable  ``txn_requires_abort()``, or the group has moved on  abort; the same is published later
-forbidden  an authorisation failed                              the process ends
-fenced     PRODUCER_FENCED or INVALID_PRODUCER_EPOCH under a    the process ends
-           stable name
-broken     ``fatal()``, and everything else                     a new producer; if the commit had
-                                                                been sent, its result is unknown
-=========  ===================================================  ===================================
+What the errors of its calls mean: `verdicts`.
 
 A commit that is not answered in time is unknown too, and so is one that was answered with an error, even
 if the abort that follows is confirmed. librdkafka has no KIP-890: all transactions of a producer have one epoch, so a
@@ -37,7 +24,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -52,24 +38,9 @@ from consumer.stream.protocol import Publish, Published, Result
 from consumer.stream.room import Room
 from consumer.stream.source import Source
 from consumer.stream.timely import leaving
+from consumer.stream.verdicts import Verdict, refuse_forbidden
 
 log = logging.getLogger(__name__)
-
-GROUP_MOVED_ON = {
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.STALE_MEMBER_EPOCH,
-    KafkaError.FENCED_MEMBER_EPOCH,
-    KafkaError.REBALANCE_IN_PROGRESS,
-}
-FENCED = {KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._FENCED}
-FORBIDDEN = {
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write on the transactional id",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "IdempotentWrite on the cluster",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Write on the output topics",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the group",
-}
-"""The right that is missing, as an administrator grants it."""
 
 PROMPT_S = 0.2
 """An answer that took no longer belongs to the only request that was sent: librdkafka sends again after
@@ -92,12 +63,6 @@ TEND_EVERY_S = 1.0
 
 
 OUTLIVED = "a newer instance has taken this one's INSTANCE_ID"
-
-
-class _Verdict(Enum):
-    ABORT = "abortable"
-    FENCED = "fenced"
-    BROKEN = "broken"
 
 
 class TransactionalPublisher:
@@ -238,7 +203,7 @@ class TransactionalPublisher:
             self._troubles.warning("start", "the transactional producer is not ready: %s", late)
             return False
         except KafkaException as error:
-            _refuse_forbidden(error.args[0])
+            refuse_forbidden(error.args[0])
             self._troubles.warning("start", "the transactional producer is not ready: %s", error.args[0].str())
             return False
         self._troubles.over()
@@ -277,14 +242,14 @@ class TransactionalPublisher:
 
     def _failed(self, outbox: Outbox, error: KafkaError, committing: bool, deadline: float) -> Published:
         verdict = self._judge(error)
-        if verdict is _Verdict.FENCED:
+        if verdict is Verdict.FENCED:
             self._discard()
             return Published(Result.FENCED, f"{OUTLIVED} ({error.str()})")
-        if verdict is _Verdict.ABORT:
+        if verdict is Verdict.ABORT:
             self._abort(deadline)  # and hears what the broker had to say of each message
             if self._fenced:
                 return Published(Result.FENCED, OUTLIVED)
-            _refuse_forbidden(error)  # of the messages librdkafka says only that they were purged
+            refuse_forbidden(error)  # of the messages librdkafka says only that they were purged
             # With every message delivered, the error stands in the place of the commit's answer, and does not say
             # that nothing was committed. Nor does the abort: a late request may have begun what it ended.
             if committing and not outbox.failed:
@@ -298,19 +263,18 @@ class TransactionalPublisher:
                 return Published(Result.FENCED, OUTLIVED)
         self._discard()
         if not committing:
-            _refuse_forbidden(error)
+            refuse_forbidden(error)
         return Published(Result.UNKNOWN if committing else Result.ABORTED, f"the producer broke: {error.str()}")
 
-    def _judge(self, error: KafkaError) -> _Verdict:
+    def _judge(self, error: KafkaError) -> Verdict:
         """Of the classes that are left: `_again` has called again as long as the error was retriable."""
-        if error.code() in FENCED:
+        verdict = Verdict.of(error)
+        if verdict is Verdict.FENCED:
             # A transaction that the broker timed out looks the same; only a young one was fenced.
             young = self._brokers_clock() - self._began < self._transaction_timeout_s
             self._fenced = self._stable_name and young
-            return _Verdict.FENCED if self._fenced else _Verdict.BROKEN
-        if not error.fatal() and (error.txn_requires_abort() or error.code() in GROUP_MOVED_ON):
-            return _Verdict.ABORT
-        return _Verdict.BROKEN
+            return Verdict.FENCED if self._fenced else Verdict.BROKEN
+        return verdict
 
     def _abort(self, deadline: float) -> None:
         """Ends the open transaction and its producer."""
@@ -353,8 +317,3 @@ class TransactionalPublisher:
         outbox, self._outbox = self._outbox, None
         if outbox is not None:
             outbox.producer.purge()
-
-
-def _refuse_forbidden(error: KafkaError) -> None:
-    if error.code() in FORBIDDEN:
-        raise BrokerError(f"not authorised to publish: {error.str()}; grant {FORBIDDEN[error.code()]}")
