@@ -13,8 +13,9 @@ from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.protocol import Result
 from consumer.stream.source import Source
 from tests.brokers import Kafka
+from tests.stream.scripted import GENERATION, GOOD, ONE, Scripted, Still
 from tests.stream.stage import Stage
-from tests.stream.test_exactly_once import GENERATION, GOOD, ONE, Joined, Scripted, Still
+from tests.stream.test_exactly_once import Joined
 
 TURN_S = 0.1
 

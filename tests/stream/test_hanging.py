@@ -12,9 +12,10 @@ from consumer.stream.exactly_once import HANGING_EVERY_S, TransactionalPublisher
 from consumer.stream.protocol import Result
 from consumer.stream.source import Source
 from tests.brokers import Kafka
+from tests.stream.scripted import GENERATION, ONE, RETRIABLE, Scripted
 from tests.stream.stage import PARTITIONS, Stage
 from tests.stream.test_absence import Group
-from tests.stream.test_exactly_once import BUDGET_S, GENERATION, ONE, RETRIABLE, Joined, Scripted, publication, seen
+from tests.stream.test_exactly_once import BUDGET_S, Joined, publication, seen
 
 TOUCHED = ["begin", "produce", "produce", "flush", "offsets", "abort", "purge"]
 
