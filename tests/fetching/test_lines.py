@@ -9,70 +9,10 @@ import pytest
 
 from consumer.errors import ConnectFailed, DnsFailed, FetchError, FetchTimeout, HttpStatus, UrlBlocked
 from consumer.fetching.known import MOST_REMEMBERED, MOST_STRANGERS
-from consumer.fetching.lines import LOOK_S, MOST_SPARED, Lines
+from consumer.fetching.lines import Lines
 from consumer.fetching.queues import Ticket
-from consumer.fetching.standing import AILING_AFTER, DOWN_PAUSE_S
-from consumer.fetching.urls import Origin
-
-DEADLINE_S = 10.0
-
-
-def host(name: str = "a") -> Origin:
-    return "http", name, 80
-
-
-def refused() -> FetchError:
-    error = ConnectFailed("nobody listens")
-    error.reached = False
-    return error
-
-
-class World:
-    """Lines, and a clock; jobs are numbers."""
-
-    def __init__(self, per_host: int = 2, threads: int = 4) -> None:
-        self.lines: Lines[int] = Lines(per_host, threads, 2, DEADLINE_S)
-        self.now = 100.0
-
-    def arrive(self, *jobs: int, name: str = "a", urgent: bool = False) -> list[Ticket[int]]:
-        tickets = [Ticket(job, self.now, urgent) for job in jobs]
-        for ticket in tickets:
-            self.lines.join(ticket, host(name), self.now)
-        return tickets
-
-    def take(self, *, urgent: bool = False) -> list[Ticket[int]]:
-        """Everybody who has a turn now."""
-        taken = []
-        while (ticket := self.lines.take(self.now, urgent=urgent)) is not None:
-            taken.append(ticket)
-        return taken
-
-    def jobs(self, *, urgent: bool = False) -> list[int]:
-        return [ticket.job for ticket in self.take(urgent=urgent)]
-
-    def answer(self, ticket: Ticket[int], error: FetchError | None = None, after_s: float = 0.0) -> None:
-        self.now += after_s
-        self.lines.answered(ticket, self.now, error)
-        self.lines.given_back(ticket, self.now)
-
-    def lost(self, ticket: Ticket[int], after_s: float = 0.0) -> set[int]:
-        """Its host refuses, and that was its last attempt: who fails with it."""
-        self.now += after_s
-        self.lines.answered(ticket, self.now, refused())
-        others = {one.job for one in self.lines.shared(ticket, self.now)}
-        self.lines.given_back(ticket, self.now)
-        return others
-
-    def spoil(self, name: str = "a", error: FetchError | None = None, after_s: float = 0.0) -> None:
-        """Lets a host go bad: as many exchanges as it takes, one after the other."""
-        for _ in range(AILING_AFTER):
-            self.arrive(-1, name=name)
-            ticket = self.lines.take(self.now)
-            assert ticket is not None
-            self.answer(ticket, error or refused(), after_s)
-
-    def wake(self) -> list[int]:
-        return [ticket.job for ticket in self.lines.wake(self.now)]
+from consumer.fetching.standing import DOWN_PAUSE_S
+from tests.fetching.lines_world import DEADLINE_S, World, host, refused
 
 
 @pytest.fixture
@@ -314,86 +254,6 @@ def test_who_has_begun_stands_in_no_line_for_longer_than_its_deadline() -> None:
     assert world.wake() == []
     world.now += 0.1
     assert world.wake() == [1]
-
-
-# ── jams ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def jam(world: World) -> list[Ticket[int]]:
-    """Hosts that were new have all the threads that such hosts may have: their images wait for the model."""
-    waiting = [ticket for number in range(3) for ticket in world.arrive(-1, name=f"first-{number}")]
-    assert world.take() == waiting
-    for ticket in waiting:
-        world.lines.answered(ticket, world.now, None)
-    return waiting
-
-
-def test_while_images_hold_the_threads_and_wait_for_the_model_nobody_in_a_line_times_out(world: World) -> None:
-    waiting = jam(world)
-    world.arrive(1, 2, name="new")
-    world.now += 2 * DEADLINE_S
-    assert world.wake() == []
-    world.lines.given_back(waiting[0], world.now)
-    first = world.lines.take(world.now)  # on the thread that is free now
-    assert first is not None
-    assert (first.job, first.begun) == (1, world.now)
-    world.now += DEADLINE_S / 2
-    assert world.wake() == []
-    for ticket in waiting[1:]:
-        world.lines.given_back(ticket, world.now)
-    world.now += DEADLINE_S - 0.1
-    assert world.wake() == []
-    world.now += 0.1
-    assert world.wake() == [2]
-
-
-def test_nor_who_has_begun_and_goes_on_to_another_host(world: World) -> None:
-    (moved,) = world.arrive(1, name="a")
-    world.take()
-    world.now += 4
-    world.answer(moved)
-    waiting = jam(world)
-    world.lines.join(moved, host("b"), world.now)
-    world.now += 2 * DEADLINE_S
-    assert world.wake() == []
-    world.lines.given_back(waiting[0], world.now)
-    assert world.take() == [moved]
-    assert moved.begun == world.now - 4
-
-
-def test_a_jam_spares_nobody_for_longer_than_three_deadlines(world: World) -> None:
-    jam(world)
-    world.arrive(1, name="new")
-    end = world.now + (1 + MOST_SPARED) * DEADLINE_S
-    looks = 0
-    while not (over := world.wake()):
-        looks += 1
-        world.now += world.lines.due(world.now)
-    assert over == [1]
-    assert world.now == pytest.approx(end, abs=LOOK_S)
-    assert looks < 10  # now and then, and not all the time
-
-
-def test_threads_that_wait_for_hosts_spare_nobody(world: World) -> None:
-    for number in range(4):
-        world.arrive(-1, name=f"slow-{number}")
-    assert len(world.take()) == 3
-    world.arrive(1, name="new")
-    world.now += DEADLINE_S
-    assert 1 in world.wake()
-
-
-def test_nor_do_the_images_of_quick_hosts_who_have_threads_of_their_own(world: World) -> None:
-    world.arrive(-1, name="good")
-    world.answer(world.take()[0])
-    good = world.arrive(-1, -1, name="good")
-    assert world.take() == good
-    for ticket in good:
-        world.lines.answered(ticket, world.now, None)
-    world.arrive(1, 2, 3, name="new")
-    assert len(world.take()) == 2
-    world.now += DEADLINE_S
-    assert world.wake() == [3]
 
 
 # ── hosts that are down ──────────────────────────────────────────────────────────────────────────
