@@ -120,7 +120,7 @@ class DecodedImage:
     ) -> DecodedImage:
         """The image that ``body`` came to, at a model's width and height."""
         # Here and not above: a decoder's process has no use for it, and starts in less than half the time without.
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415 - decoders start without it: tests/decoding/test_process.py
 
         sha256 = sha256 or hashlib.sha256(body).hexdigest()
         info = ImageInfo(sha256, kind.lower(), *decoded.shape, len(body))

@@ -170,7 +170,7 @@ def variable_of(name: str, prefix: str = "KAFKA_") -> str:
 def _scopes() -> dict[str, Scope]:
     """Property → the kinds of client that have it."""
     lines = files("consumer").joinpath("librdkafka_properties.txt").read_text("ascii").splitlines()
-    return {line[2:]: line[0] for line in lines if line and not line.startswith("#")}  # type: ignore[misc]
+    return {line[2:]: line[0] for line in lines if line and not line.startswith("#")}  # type: ignore[misc] # one letter is a key of the Literal
 
 
 @cache

@@ -35,7 +35,7 @@ def rendered(text: str) -> str:
     for name, table in (("settings", settings_table()), ("codes", codes_table())):
         pattern = rf"<!-- {name} -->.*?<!-- /{name} -->"
         fresh = f"<!-- {name} -->\n{table}\n<!-- /{name} -->"
-        text = re.sub(pattern, lambda _, fresh=fresh: fresh, text, flags=re.DOTALL)  # type: ignore[misc]
+        text = re.sub(pattern, lambda _, fresh=fresh: fresh, text, flags=re.DOTALL)  # type: ignore[misc] # a default that binds the loop variable
     return text
 
 

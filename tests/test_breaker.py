@@ -96,7 +96,7 @@ def test_a_run_of_failures_that_may_be_ours_opens_it_and_the_last_one_does_not_c
 @pytest.mark.parametrize("error", [error for error in event_errors() if error.code not in OURS])
 def test_what_an_event_fails_of_by_itself_never_opens_it(stream: Stream, error: type) -> None:
     for number in range(500):
-        assert stream.tell(failed(error.code, f"host-{number % 40}"))  # type: ignore[attr-defined]
+        assert stream.tell(failed(error.code, f"host-{number % 40}"))  # type: ignore[attr-defined] # every code has one
 
 
 def test_a_resolver_that_says_that_there_is_no_such_host_works(stream: Stream) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from re import _constants as of  # type: ignore[attr-defined] # the only way to see what an expression consists of
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined] # Python's own parser, which typeshed leaves out
 from typing import Any, Final
 
 import pytest
@@ -120,7 +120,7 @@ def _example(op: Any, value: Any, pick: int) -> str:
 def _member(value: Any, pick: int) -> str:
     one = parser.SubPattern(parser.State())
     one.append((of.IN, value))
-    fits: list[str] = re._compiler.compile(one, 0).findall(LATIN)  # type: ignore[attr-defined]
+    fits: list[str] = re._compiler.compile(one, 0).findall(LATIN)  # type: ignore[attr-defined] # Python's own parser, which typeshed leaves out
     return (fits or ["a"])[(0, -1, len(fits) // 2)[pick % 3]]
 
 

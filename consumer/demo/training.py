@@ -106,7 +106,7 @@ def train(seed: int, drawings: int, epochs: int, console: Console) -> tuple[Any,
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # has to stand before the import
     import keras  # noqa: PLC0415 - see above
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415 - only training needs it, and it takes seconds
 
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -49,7 +49,7 @@ class Guard:
             return plain, address
         try:
             plain.settimeout(deadline.remaining())  # of the handshake as a whole, OpenSSL's reads included
-            return self._tls.wrap_socket(plain, server_hostname=target.host), address  # type: ignore[return-value]
+            return self._tls.wrap_socket(plain, server_hostname=target.host), address  # type: ignore[return-value] # an SSLSocket is a socket
         except TimeoutError:
             raise deadline.passed() from None
         except ssl.SSLCertVerificationError as error:

@@ -91,7 +91,7 @@ class Standing:
         if wish_s:
             self._wishes.turned_away(now, wish_s, again=again)
         cut_short = isinstance(error, FetchTimeout)  # by a deadline of which earlier hops had used most
-        if took_s > self._slow_s or wish_s or (unreached and error.retriable and not cut_short):  # type: ignore[union-attr]
+        if took_s > self._slow_s or wish_s or (unreached and error.retriable and not cut_short):  # type: ignore[union-attr] # unreached means that there is an error
             self._bad += 1
             self._unreached = self._unreached + 1 if unreached else 0
             silent = now - self._well_at > self._slow_s

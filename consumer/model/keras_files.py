@@ -106,7 +106,7 @@ def _hdf5(path: Path) -> tuple[str, str]:
 
     with h5py.File(path, "r") as file:
         text, version = (file.attrs[key] for key in ("model_config", "keras_version"))
-        return (one.decode() if isinstance(one, bytes) else str(one) for one in (text, version))  # type: ignore[return-value]
+        return (one.decode() if isinstance(one, bytes) else str(one) for one in (text, version))  # type: ignore[return-value] # a generator of two is unpacked as one
 
 
 def _classes(described: Any) -> Iterator[str]:

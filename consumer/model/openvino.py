@@ -34,7 +34,7 @@ def import_openvino() -> Any:
     It reports each import to its makers over the Internet unless a file in the home directory forbids it.
     A service calls nobody by itself; with this entry the import finds no reporter.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None is how Python says that a module must not be imported
     import openvino  # noqa: PLC0415 - an extra
 
     return openvino

@@ -60,7 +60,7 @@ def _import_nncf() -> Any:
     kind = logging.getLoggerClass()
     try:
         import nncf  # noqa: PLC0415 - an extra, and slow
-        from nncf.common.logging.logger import disable_logging  # noqa: PLC0415
+        from nncf.common.logging.logger import disable_logging  # noqa: PLC0415 - an extra, and slow to import
     finally:
         logging.setLoggerClass(kind)  # NNCF makes its own the class of every logger from then on
     disable_logging()

@@ -42,11 +42,11 @@ def measure(step: Callable[[], int], seconds: float) -> Cost:
 
 def fetch(options: argparse.Namespace) -> dict[str, Cost]:
     """One image after the other: urllib3 alone, requests as people write it, and the service's own fetcher."""
-    import requests  # noqa: PLC0415 - each part imports what it needs, so that none carries another's threads
-    import urllib3  # noqa: PLC0415
+    import requests
+    import urllib3
 
-    from consumer.fetching import Fetcher  # noqa: PLC0415
-    from consumer.settings import Settings  # noqa: PLC0415
+    from consumer.fetching import Fetcher
+    from consumer.settings import Settings
 
     numbers = count()
 
@@ -74,8 +74,8 @@ def fetch(options: argparse.Namespace) -> dict[str, Cost]:
 
 def decode(options: argparse.Namespace) -> dict[str, Cost]:
     """Decoding and resizing to the model's size in this very process, on one thread."""
-    from consumer import imaging  # noqa: PLC0415
-    from consumer.model import ModelConfig  # noqa: PLC0415
+    from consumer import imaging
+    from consumer.model import ModelConfig
 
     side = ModelConfig.read(options.model).input_size
     files = [jpeg(number, SIZES[options.size]) for number in range(16)]
@@ -91,12 +91,12 @@ def decode(options: argparse.Namespace) -> dict[str, Cost]:
 
 def model(options: argparse.Namespace) -> dict[str, Cost]:
     """Every backend and precision that this machine has, in each batch size: ``BACKEND PRECISION BATCH``."""
-    from consumer.errors import ModelError  # noqa: PLC0415
-    from consumer.model import ModelConfig, openvino  # noqa: PLC0415
-    from consumer.model.choosing import load_reference  # noqa: PLC0415
-    from consumer.model.int8_copy import Int8Copy  # noqa: PLC0415
-    from consumer.model.processor import Processor  # noqa: PLC0415
-    from consumer.model.selection import Workshop  # noqa: PLC0415
+    from consumer.errors import ModelError
+    from consumer.model import ModelConfig, openvino
+    from consumer.model.choosing import load_reference
+    from consumer.model.int8_copy import Int8Copy
+    from consumer.model.processor import Processor
+    from consumer.model.selection import Workshop
 
     config = ModelConfig.read(options.model)
     workshop = Workshop(load_reference(config), Int8Copy.beside(config))
@@ -129,7 +129,7 @@ def model(options: argparse.Namespace) -> dict[str, Cost]:
 
 def kafka(options: argparse.Namespace) -> dict[str, Cost]:
     """Records in, records of an outcome's size out, offsets with them, a transaction for each hundred."""
-    from confluent_kafka import Consumer, Message, Producer  # noqa: PLC0415
+    from confluent_kafka import Consumer, Message, Producer
 
     consumer = Consumer(
         {

@@ -49,9 +49,9 @@ def spent_ms(pid: int, names: dict[int, str]) -> Counter[str]:
             for task in Path(f"/proc/{process}/task").iterdir():
                 ms = int((task / "schedstat").read_text("ascii").split()[0]) / 1e6
                 native = f"native: {_NUMBER.sub('', (task / 'comm').read_text().strip().partition('/')[0])}"
-                spent[names.get(int(task.name), native) if process == pid else DECODERS] += ms  # type: ignore[assignment]
+                spent[names.get(int(task.name), native) if process == pid else DECODERS] += ms  # type: ignore[assignment] # a Counter of fractions
     ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
-    spent[DECODERS] += 1000 * sum(map(int, ended)) / os.sysconf("SC_CLK_TCK")  # type: ignore[assignment]
+    spent[DECODERS] += 1000 * sum(map(int, ended)) / os.sysconf("SC_CLK_TCK")  # type: ignore[assignment] # a Counter of fractions
     return spent
 
 

@@ -246,7 +246,7 @@ class Suite:
 
 def feed(brokers: str, topic: str, events: int) -> None:
     """Fills a topic with events of the usual size."""
-    from confluent_kafka import Producer  # noqa: PLC0415
+    from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 20})
     for number in range(events):

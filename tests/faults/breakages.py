@@ -46,8 +46,8 @@ def newest_offset() -> None:
             self.bytes -= entry.size
         return gone
 
-    Ledger.front, Ledger.release = front, release  # type: ignore[method-assign]
-    StreamCore._fronts = fronts  # type: ignore[method-assign]
+    Ledger.front, Ledger.release = front, release  # type: ignore[method-assign] # that is the breakage
+    StreamCore._fronts = fronts  # type: ignore[method-assign] # that is the breakage
 
 
 def no_transactions() -> None:
@@ -64,7 +64,7 @@ def no_fencing() -> None:
     def group_metadata(self: Source) -> Any:
         return stranger.consumer_group_metadata()
 
-    Source.group_metadata = group_metadata  # type: ignore[method-assign]
+    Source.group_metadata = group_metadata  # type: ignore[method-assign] # that is the breakage
 
 
 def no_look_for_orphans() -> None:
@@ -73,7 +73,7 @@ def no_look_for_orphans() -> None:
     def found(self: Orphans) -> frozenset[int]:
         return frozenset()
 
-    Orphans.found = found  # type: ignore[method-assign]
+    Orphans.found = found  # type: ignore[method-assign] # that is the breakage
 
 
 def unknown_is_failure() -> None:
@@ -84,7 +84,7 @@ def unknown_is_failure() -> None:
         answer = right(self, publication, budget_s)
         return Published(Result.ABORTED, answer.reason) if answer.result is Result.UNKNOWN else answer
 
-    TransactionalPublisher.publish = publish  # type: ignore[method-assign]
+    TransactionalPublisher.publish = publish  # type: ignore[method-assign] # that is the breakage
 
 
 def commit_instead_of_abort() -> None:
@@ -94,7 +94,7 @@ def commit_instead_of_abort() -> None:
         if self._outbox is not None:
             self._outbox.producer.commit_transaction(5.0)
 
-    TransactionalPublisher._abort = abort  # type: ignore[method-assign]
+    TransactionalPublisher._abort = abort  # type: ignore[method-assign] # that is the breakage
 
 
 RULES = {

@@ -14,7 +14,7 @@ OUTCOMES = [
     for place, n in enumerate([0, 1, 3, 4])
 ]
 LETTERS = [Seen(n, ("dead", 0, n), produced_ms=1_000 * n, arrived=n + 0.1) for n in (2, 3)]
-GOOD = Counts(0, 0, 0, 0, 0, 0, silence_s=pytest.approx(0.1))  # type: ignore[arg-type]
+GOOD = Counts(0, 0, 0, 0, 0, 0, silence_s=pytest.approx(0.1))  # type: ignore[arg-type] # approx stands for a float
 
 
 def test_a_good_run_counts_nothing() -> None:

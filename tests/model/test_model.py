@@ -18,7 +18,7 @@ from tests.model.conftest import CONFIG, Images
 
 
 def settings(path: Path, backend: str = "tensorflow", **more: Any) -> Settings:
-    return Settings(model_path=path, model_backend=backend, **more)  # type: ignore[arg-type]
+    return Settings(model_path=path, model_backend=backend, **more)  # type: ignore[arg-type] # whatever the test says
 
 
 def matrix(answers: list[Any], task: str, labels: Sequence[str]) -> Any:

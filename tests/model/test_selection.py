@@ -73,7 +73,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
         open_ = [one for one in backends if asked[0] in {"auto", one.name} and asked[1] in {"auto", one.precision}]
         monkeypatch.setattr(selection, "_ways", lambda *_: ([(one.name, one.precision) for one in open_], []))
         probes = Probes.asked(reference, probe_images(SIZE))
-        return select(FakeWorkshop(backends), probes, settings, lambda: clock[0])  # type: ignore[arg-type]
+        return select(FakeWorkshop(backends), probes, settings, lambda: clock[0])  # type: ignore[arg-type] # a workshop that is none
 
     return choose
 

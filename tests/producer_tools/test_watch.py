@@ -69,7 +69,7 @@ def test_by_default_only_what_comes_from_now_on_is_shown(
     made = watch.Follower.__init__
 
     def make_then_publish(*arguments: object, **options: object) -> None:
-        made(*arguments, **options)  # type: ignore[arg-type]
+        made(*arguments, **options)  # type: ignore[arg-type] # passed on as it came
         broker.write(*(outcome(f"http://new/{number}", partition=number) for number in range(4)))
 
     monkeypatch.setattr(watch.Follower, "__init__", make_then_publish)
@@ -183,7 +183,7 @@ def test_partitions_that_are_added_are_followed_from_their_beginning(
     made = watch.Follower.__init__
 
     def make_then_add(*arguments: object, **options: object) -> None:
-        made(*arguments, **options)  # type: ignore[arg-type]
+        made(*arguments, **options)  # type: ignore[arg-type] # passed on as it came
         admin = AdminClient(servers)
         admin.create_partitions([NewPartitions(topic, 3)])[topic].result(20)
         producer = Producer(servers | {"topic.metadata.refresh.interval.ms": 100})

@@ -185,7 +185,7 @@ class Player:
         needed = len(counts) <= 2 and not self._assigned[latest]
         return sum(counts) == 2 and not needed and self._consumers[latest].consumer_group_metadata() is not None
 
-    def _settle(self, until: Callable[[], bool], without: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    def _settle(self, until: Callable[[], bool], without: set[str] = frozenset()) -> None:  # type: ignore[assignment] # frozenset, since defaults are shared
         deadline = self._stage.now() + PATIENCE_S
         while True:
             for name in [name for name in self._assigned if name not in without]:

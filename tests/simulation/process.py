@@ -270,7 +270,7 @@ class Process:
         self._switch()
         if isinstance(box[0], Refused):
             raise box[0]
-        return box[0]  # type: ignore[no-any-return]
+        return box[0]  # type: ignore[no-any-return] # what `do` has returned
 
     def _pass(self, seconds: float) -> None:
         """Lets time go by, deaf to news."""

@@ -28,7 +28,7 @@ UNKNOWN = Published(Result.UNKNOWN, "as a test wants it")
 
 
 def core(**limits: float) -> StreamCore:
-    made = StreamCore(Limits(**limits))  # type: ignore[arg-type]
+    made = StreamCore(Limits(**limits))  # type: ignore[arg-type] # whatever the test says
     made.assigned([0, 1])
     made.actions(0.0)
     return made
