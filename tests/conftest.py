@@ -64,11 +64,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs a broker, and lets the quick tests speak first, and last what runs beside others meanwhile."""
+    """Marks what needs a broker, and lets the quick tests speak first."""
     for item in items:
         if {"kafka", "kafka_cluster"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
-    items.sort(key=lambda item: (_has(item, "slow"), _has(item, "kafka"), _has(item, "beside")))
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, _needs_kafka(item)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -121,8 +121,8 @@ def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[LocalKafka]:
         yield cluster
 
 
-def _has(item: pytest.Item, marker: str) -> bool:
-    return item.get_closest_marker(marker) is not None
+def _needs_kafka(item: pytest.Item) -> bool:
+    return item.get_closest_marker("kafka") is not None
 
 
 def _without(request: pytest.FixtureRequest, reason: str) -> None:

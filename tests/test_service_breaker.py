@@ -200,7 +200,6 @@ def opened(caplog: pytest.LogCaptureFixture) -> int:
     return sum("intake is paused" in record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.slow
 def test_a_topic_survives_an_outage_of_everything_and_a_broken_model_and_is_not_paused_by_failures_of_its_own(
     running: Running, hosts: Hosts, caplog: pytest.LogCaptureFixture
 ) -> None:

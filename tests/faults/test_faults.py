@@ -14,19 +14,17 @@ from tests.faults.proof import prove
 from tests.faults.report import Report
 from tests.faults.run import Run, ground
 from tests.faults.scenarios import BY_NAME, SCENARIOS, Scenario
-from tests.faults.together import Together, is_alone
+from tests.faults.together import Together
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
 
 NAMES = [scenario.name for scenario in SCENARIOS if not scenario.large_only]
 
-PARAMETERS = [name if is_alone(BY_NAME[name]) else pytest.param(name, marks=pytest.mark.beside) for name in NAMES]
-
 QUICKLY_BROKEN = ["no-transactions", "unknown-is-failure"]
 """Rules whose scenario turns red at once; `python -m tests.faults --break RULE` tries any of them."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def arena() -> Iterator[Arena]:
     if reason := jars.why_not():
         if os.environ.get("CI"):
@@ -36,7 +34,7 @@ def arena() -> Iterator[Arena]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def together(arena: Arena, request: pytest.FixtureRequest) -> Iterator[Together[Report]]:
     """Runs the scenarios that were chosen, several at a time."""
     chosen = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
@@ -50,14 +48,13 @@ def together(arena: Arena, request: pytest.FixtureRequest) -> Iterator[Together[
     made.close()
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_event_has_one_outcome_in_order_through(together: Together[Report], name: str) -> None:
     report = together.report(name)
     assert report.faults > 0, report.told()
     assert report.bad == {}, f"{report.told()}\n{report.logs}"
 
 
-@pytest.mark.beside
 @pytest.mark.parametrize("rule", QUICKLY_BROKEN)
 def test_a_broken_rule_turns_its_scenario_red(arena: Arena, together: Together[Report], rule: str) -> None:
     together.close()  # nothing else may make it red

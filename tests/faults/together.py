@@ -21,11 +21,6 @@ LANES = 3
 T = TypeVar("T")
 
 
-def is_alone(scenario: Scenario) -> bool:
-    """Whether it has the machine to itself: what is timed, and what hurts the brokers."""
-    return bool(scenario.bounds) or scenario.hurts_brokers
-
-
 class Together(Generic[T]):
     """Runs scenarios on threads; ask `report` for each.
 
@@ -54,7 +49,7 @@ class Together(Generic[T]):
         self._thread.join()
 
     def _run(self) -> None:
-        alone = [one for one in self._scenarios if is_alone(one)]
+        alone = [one for one in self._scenarios if one.bounds or one.hurts_brokers]
         proxied = [one for one in self._scenarios if one not in alone and one.proxied != "none"]
         free: SimpleQueue[Scenario] = SimpleQueue()
         for one in self._scenarios:

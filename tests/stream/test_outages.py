@@ -33,7 +33,6 @@ def waits_for_s(member: Member) -> float:
     return next((one.for_s for one in member.health.ready().reasons if one.name == "brokers"), 0.0)
 
 
-@pytest.mark.slow
 def test_a_broker_that_was_away_or_frozen_costs_no_outcome_and_readiness_says_what_is_waited_for(
     own_broker: LocalKafka, own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,7 +62,6 @@ def test_a_broker_that_was_away_or_frozen_costs_no_outcome_and_readiness_says_wh
     assert {one.value for one in found[1]} == {value for _, value in stages[1].published}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_member_that_holds_no_partition_is_not_ready_while_the_broker_is_away_or_frozen(
     own_broker: LocalKafka, own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch, protocol: str
