@@ -16,7 +16,7 @@ from consumer.decoding.standings import Standings
 from consumer.decoding.turns import Turns
 
 AGAIN_S = 0.5
-"""How often a wait beyond the event's time is looked at again: whether the machine is a quick one still."""
+"""How often a wait is looked at: whether the machine is a quick one by now, or still."""
 
 
 class Turn:
@@ -82,14 +82,17 @@ class Shares:
                 self._let_in()
 
     def _wait(self, machine: Hashable, turn: Turn, left_s: float) -> bool:
-        """Whether it has its place."""
-        began = time.monotonic()
-        has_place = turn.wait(max(0.0, left_s))
-        while not has_place and self._is_quick(machine):
-            has_place = turn.wait(AGAIN_S)
-        if not self._is_quick(machine):
-            turn.counted_s = time.monotonic() - began
-        return has_place
+        """Whether it has its place. Slice by slice: what a machine has waited while it was quick is never counted."""
+        slice_s = min(AGAIN_S, max(0.0, left_s))
+        while True:
+            began = time.monotonic()
+            has_place = turn.wait(slice_s)
+            is_quick = self._is_quick(machine)
+            if not is_quick:
+                turn.counted_s += min(slice_s, time.monotonic() - began)
+            if has_place or (not is_quick and turn.counted_s >= left_s):
+                return has_place
+            slice_s = AGAIN_S if is_quick else min(AGAIN_S, left_s - turn.counted_s)
 
     def _is_quick(self, machine: Hashable) -> bool:
         with self._standings.lock:

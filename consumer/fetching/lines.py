@@ -42,10 +42,10 @@ come, there is hardly one more than exchanges."""
 
 
 MOST_SPARED = 3
-"""Deadlines that are not counted at most: a host that does not answer holds an event no longer than four."""
+"""Deadlines that are not counted at most, in all lines of an event together: nothing holds it longer than four."""
 
 LOOK_S = 0.1
-"""How late at most it is noticed that somebody has waited long enough."""
+"""How late at most it is noticed in a jam that somebody has waited long enough."""
 
 
 class _Timer(Enum):
@@ -86,7 +86,7 @@ class Lines(Generic[T]):
         host = self._hosts.wanted(origin)
         ticket.since = now
         host.line(urgent=ticket.urgent).part_of(ticket)[ticket] = None
-        ticket.jam_s = self._jams[ticket.urgent].seconds(now)
+        ticket.free_s = self._free_s(host, ticket, now)
         if ticket.begun is None:
             self._company.add(ticket)
         self._watch(host, ticket, now)
@@ -103,10 +103,12 @@ class Lines(Generic[T]):
         else:
             ticket, _ = line.fresh.popitem(last=host.standing.ailing)
             self._company.remove(ticket)
+        spared_s = self._spared_s(host, ticket, now)
         if ticket.begun is None:
-            ticket.begun = now if host.standing.trusted else ticket.arrived + self._spared_s(ticket, now)
+            ticket.begun = now if host.standing.trusted else ticket.arrived + spared_s
         else:
-            ticket.begun += self._spared_s(ticket, now)
+            ticket.begun += spared_s
+        ticket.spared_s += spared_s
         ticket.since = now
         ticket.host, ticket.asking = host, True
         host.running += 1
@@ -232,6 +234,8 @@ class Lines(Generic[T]):
     def _changed(self, host: Host[T], now: float) -> None:
         """Lists the host where threads look for it if it may have a turn, or where it may be forgotten."""
         for urgent, turns in self._turns.items():
+            asked = host.running > 0 or host.standing.ailing
+            host.spared[urgent].note(self._jams[urgent].seconds(now), asked=asked)
             if self._may(host, now, urgent):
                 turns.add(host)
             else:
@@ -242,21 +246,25 @@ class Lines(Generic[T]):
     def _note_jam(self, urgent: bool, now: float) -> None:
         self._jams[urgent].note(now, jammed=self._turns[urgent].jammed)
 
-    def _spared_s(self, ticket: Ticket[T], now: float) -> float:
-        """What it has waited for our own sake since it came into the line."""
-        return min(MOST_SPARED * self._deadline_s, self._jams[ticket.urgent].seconds(now) - ticket.jam_s)
+    def _spared_s(self, host: Host[T], ticket: Ticket[T], now: float) -> float:
+        """What it has waited in this line for our own sake, and not for a host that is being asked, or ails."""
+        most = MOST_SPARED * self._deadline_s - ticket.spared_s
+        return min(most, self._free_s(host, ticket, now) - ticket.free_s)
+
+    def _free_s(self, host: Host[T], ticket: Ticket[T], now: float) -> float:
+        return host.spared[ticket.urgent].seconds(self._jams[ticket.urgent].seconds(now))
 
     def _over_at(self, host: Host[T], ticket: Ticket[T], now: float) -> float:
         """When it has waited long enough, as things stand."""
         if ticket.begun is None and host.standing.trusted:
             return math.inf
         began = ticket.arrived if ticket.begun is None else ticket.begun
-        return began + self._spared_s(ticket, now) + self._deadline_s
+        return began + self._spared_s(host, ticket, now) + self._deadline_s
 
     def _watch(self, host: Host[T], ticket: Ticket[T], now: float) -> None:
         """One timer for each host: it holds on to no ticket, and thus to no image, that is long gone."""
         when = self._over_at(host, ticket, now)
-        if when > now:  # in a jam it is put off again and again
+        if when > now and self._jams[ticket.urgent].is_on:  # it is put off again and again
             when = max(when, now + LOOK_S)
         if when < host.over_at:
             host.over_at = when

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from consumer.fetching.jam import Spared
 from consumer.fetching.kin import kin_of
 from consumer.fetching.standing import Standing
 from consumer.fetching.urls import Origin
@@ -22,8 +23,10 @@ class Ticket(Generic[T]):
     job: T
     arrived: float
     urgent: bool = False
-    jam_s: float = 0.0
-    """The `jam` there had been when it came into the line."""
+    free_s: float = 0.0
+    """What `Host.spared` said when it came into the line."""
+    spared_s: float = 0.0
+    """What is not held against it, of the lines that it stood in before."""
     begun: float | None = None
     """When its clock started; null before its first turn."""
     since: float = 0.0
@@ -69,6 +72,8 @@ class Host(Generic[T]):
     """Exchanges under way."""
     held: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
     """Threads that its exchanges hold, or what is done with their answers; those of urgent ones apart."""
+    spared: dict[bool, Spared] = field(default_factory=lambda: {False: Spared(), True: Spared()})
+    """What is not held against those in its lines."""
     over_at: float = math.inf
     """When somebody in line may have waited long enough."""
     machine: Hashable = None

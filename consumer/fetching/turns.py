@@ -29,7 +29,7 @@ from consumer.fetching.standing import Standing
 
 JAM_PART = 4
 """An image is at a decoder for some milliseconds, so that hardly one of twelve threads is. Where decoders or the model
-are the bottleneck, those of the first few hosts that were asked held all that new hosts may have, for 14 s."""
+are the bottleneck, the first few hosts' images held, for 14 s, every thread that new hosts may have."""
 
 
 class Rank(IntEnum):
@@ -153,7 +153,7 @@ class Turns(Generic[T]):
     def jammed(self) -> bool:
         """Whether hosts that are not quick are short of threads through no fault of theirs: a quarter of what they may
         hold has its image already."""
-        return self._answered >= max(1, self._most // JAM_PART)
+        return self._answered >= max(2, self._most // JAM_PART)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

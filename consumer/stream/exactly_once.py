@@ -52,7 +52,8 @@ PAUSE_S = 0.05
 times in ten seconds."""
 
 HANGING_EVERY_S, HANGING_BUDGET_S = 30.0, 3.0
-"""How often transactions that hang are aborted while partitions do not begin, and how long that may take."""
+"""How often transactions that hang are aborted while partitions do not begin, and how long that may take before the
+abort itself, which gets a second."""
 
 MOST_LEAVING = 8
 """Producers that are being destroyed, each with its six threads: as long as a resolver does not answer they stay, and
@@ -175,15 +176,21 @@ class TransactionalPublisher:
             return
         producer = self._outbox.producer
         self._began = self._brokers_clock()
-        try:
-            producer.begin_transaction()
-            hanging.touch(producer, self._topics, lambda: deadline - self._clock())
-            self._hand_over(producer, hanging.harmless(self._topics), metadata, deadline)
-        except (Late, KafkaException, BufferError) as error:
-            log.warning("whatever transaction of this instance's hangs could not be aborted: %s", error)
-        else:
-            log.warning("aborted whatever transaction of this instance's was left open in partitions of the brokers")
+        troubles = []
+        for step in (
+            producer.begin_transaction,
+            lambda: hanging.touch(producer, self._topics, lambda: deadline - self._clock()),
+            lambda: self._hand_over(producer, hanging.harmless(self._topics), metadata, deadline),
+        ):
+            try:
+                step()
+            except (Late, KafkaException, BufferError) as error:  # the others may do what they can
+                troubles.append(str(error))
         self._abort(deadline)
+        told = f" (as far as it could be: {'; '.join(troubles)})" if troubles else ""
+        log.warning(
+            "aborted whatever this instance had left open; nothing, if another's transaction is the reason%s", told
+        )
 
     def replace(self, budget_s: float) -> bool:
         """A new producer under the same transactional id, which ends the old one's transaction, and fences whoever has

@@ -8,8 +8,8 @@ markers were skipped.)
 
 Kafka's tool for it (`kafka-transactions.sh abort`, KIP-664) has the marker of an abort written there. A producer with
 the same name can have that too, since markers go by its number: it ends a transaction of its own in all of those
-partitions. Nobody has seen anything of the one that hangs, and its offsets are not committed, so its events are worked
-on again.
+partitions. Where all of its markers were skipped, as there, nobody has seen anything of the one that hangs, and its
+offsets are not committed, so its events are worked on again.
 """
 
 from __future__ import annotations
@@ -29,16 +29,25 @@ def touch(producer: Producer, topics: Sequence[str], left_s: Callable[[], float]
         left_s: tells how long this may still take, in seconds.
 
     Raises:
-        KafkaException: the brokers do not say how many partitions there are, or the producer takes no record.
+        KafkaException: the producer takes no record, or of one topic the brokers do not say how many partitions it
+            has: the others are done.
         BufferError: it has no room for so many.
     """
+    trouble: KafkaException | None = None
     for topic in topics:
-        found = producer.list_topics(topic, timeout=max(0.1, left_s())).topics[topic]
+        try:
+            found = producer.list_topics(topic, timeout=max(0.1, left_s())).topics[topic]
+        except KafkaException as error:
+            trouble = error
+            continue
         if found.error is not None:
-            raise KafkaException(found.error)
+            trouble = KafkaException(found.error)
+            continue
         for partition in found.partitions:
             producer.produce(topic, key=KEY, value=b"", headers=[], partition=partition, on_delivery=lambda *_: None)
     producer.flush(max(0.0, left_s()))
+    if trouble is not None:
+        raise trouble
 
 
 def harmless(topics: Sequence[str]) -> list[TopicPartition]:

@@ -48,7 +48,7 @@ loop while others are in flight. 200 turns a second cost about 1 % of a core."""
 PUBLISH_BUDGET_S = 8.0
 """What one publication may take; far less than ``max.poll.interval.ms``, since nothing is polled meanwhile."""
 
-LONGEST_TURN_S = 2 * (ASK_S + PUBLISH_BUDGET_S) + TEND_EVERY_S + HANGING_BUDGET_S
+LONGEST_TURN_S = 2 * (ASK_S + PUBLISH_BUDGET_S) + TEND_EVERY_S + HANGING_BUDGET_S + 1.0
 """What one turn may rightly take where brokers do not answer: where to begin and whether that is there; a new producer,
 and what is committed; once more a producer; the end of transactions that hang."""
 
@@ -220,7 +220,7 @@ class StreamLoop:
         self._publisher.tend()
         self._unanswered.look(now, waiting=self._core.unpublished, in_vain=self._source.in_vain())
         self._reporter.report(now)
-        if self._reporter.silent:
+        if self._reporter.silent and self._drain_until is None:
             self._publisher.abort_hanging()
 
     # ── the listener of assignments, called inside `Source.poll` and `Source.close` ─────────────

@@ -39,8 +39,9 @@ FIRST: Final[int] = OFFSET_BEGINNING
 ASK_S: Final = 5.0
 """How long one question about a partition may take."""
 
-AGAIN_S: Final = 1.0
-"""How long nothing is asked once there was no answer."""
+AGAIN_S: Final = 2.0
+"""How long nothing is asked once there was no answer. Longer than `absence.OVERDUE_S`: turns that take five seconds one
+after the other looked like absences to it, and an instance was in doubt about its name for as long as they went on."""
 
 
 def ask_committed(consumer: Consumer, topic: str, partitions: Iterable[int], timeout_s: float) -> list[TopicPartition]:

@@ -40,7 +40,8 @@ class Silent:
         self._told = False
 
     def look(self, now: float) -> set[int]:
-        """The partitions that are silent; to be called about once a second, in monotonic seconds."""
+        """Finds the partitions that are silent, holds or releases readiness, and tells of them; to be called about once
+        a second, in monotonic seconds."""
         passed, self._looked_at = now - self._looked_at, now
         before, self._waited_s = self._waited_s, {}
         for partition, is_paused in self._source.unbegun().items():

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.fetching.lines import LOOK_S, MOST_SPARED
 from consumer.fetching.queues import Ticket
-from tests.fetching.lines_world import DEADLINE_S, World, host
+from tests.fetching.lines_world import DEADLINE_S, World, host, refused
 
 
 @pytest.fixture
@@ -32,14 +32,25 @@ def test_while_images_hold_the_threads_and_wait_for_the_model_nobody_in_a_line_t
     first = world.lines.take(world.now)  # on the thread that is free now
     assert first is not None
     assert (first.job, first.begun) == (1, world.now)
-    world.now += DEADLINE_S / 2
-    assert world.wake() == []
-    for ticket in waiting[1:]:
-        world.lines.given_back(ticket, world.now)
-    world.now += DEADLINE_S - 0.1
+    world.now += DEADLINE_S - 0.1  # in which the host is asked: that is waited for, and not the model
     assert world.wake() == []
     world.now += 0.1
     assert world.wake() == [2]
+
+
+def test_what_a_host_takes_that_is_asked_at_last_counts_again(world: World) -> None:
+    waiting = jam(world)
+    world.arrive(1, 2, name="new")
+    world.now += DEADLINE_S
+    world.lines.given_back(waiting[0], world.now)
+    first = world.lines.take(world.now)
+    assert first is not None
+    world.now += 4
+    world.lines.answered(first, world.now, refused())
+    world.lines.given_back(first, world.now)
+    second = world.lines.take(world.now)
+    assert second is not None
+    assert (second.job, second.begun) == (2, world.now - 4)
 
 
 def test_nor_who_has_begun_and_goes_on_to_another_host(world: World) -> None:
@@ -67,6 +78,21 @@ def test_a_jam_spares_nobody_for_longer_than_three_deadlines(world: World) -> No
     assert over == [1]
     assert world.now == pytest.approx(end, abs=LOOK_S)
     assert looks < 10  # now and then, and not all the time
+
+
+def test_nor_in_all_its_lines_together(world: World) -> None:
+    world.lines.given_back(jam(world)[0], world.now)  # two are enough for a jam, and leave a turn
+    (event,) = world.arrive(1, name="first")
+    began = world.now
+    for number in range(4):
+        world.now += 0.9 * DEADLINE_S
+        assert world.wake() == []
+        assert world.lines.take(world.now) is event
+        world.lines.answered(event, world.now, refused())
+        world.lines.given_back(event, world.now)
+        world.lines.join(event, host(f"hop-{number}"), world.now)
+    world.now = began + (1 + MOST_SPARED) * DEADLINE_S
+    assert world.wake() == [1]
 
 
 def test_threads_that_wait_for_hosts_spare_nobody(world: World) -> None:
