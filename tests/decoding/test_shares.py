@@ -102,6 +102,24 @@ def test_the_wait_of_a_quick_machine_is_not_held_against_its_image_and_that_of_a
     assert 0.05 < waits.result(9) < 0.3
 
 
+def test_what_was_waited_while_quick_stays_free_when_the_machine_turns_slow() -> None:
+    standings = Standings()
+    standings.took("turns slow", 0.001, time.monotonic())
+    shares = Shares(1, standings)
+
+    def wait_for_a_place() -> float:
+        with shares.one("turns slow", 3 * AGAIN_S) as turn:
+            return turn.counted_s
+
+    with ThreadPoolExecutor(1) as threads, shares.one("another", 9):
+        waits = threads.submit(wait_for_a_place)
+        with pytest.raises(FutureTimeout):
+            waits.result(4 * AGAIN_S)
+        with standings.lock:
+            standings.took("turns slow", 9.0, time.monotonic())
+    assert waits.result(9) < 2 * AGAIN_S
+
+
 def test_a_machine_that_turns_slow_while_it_waits_gives_up() -> None:
     standings = Standings()
     standings.took("turns slow", 0.001, time.monotonic())

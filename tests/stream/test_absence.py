@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Producer
 
-from consumer.stream import clients
+from consumer.stream import clients, placement
 from consumer.stream.absence import ASK_S, AWAY_S, OVERDUE_S
 from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.protocol import Result
@@ -119,6 +119,14 @@ def test_while_the_coordinator_is_away_it_is_asked_now_and_then_and_its_first_an
     assert 5 <= len(instance.group.asked_at) <= 20.0 / (ASK_S + OVERDUE_S) + 1
     instance.group.answers = True
     instance.turn(OVERDUE_S + 2 * TURN_S)
+    assert instance.calls == ["init"]
+
+
+def test_turns_that_wait_for_an_answer_one_after_the_other_leave_room_to_ask(instance: Instance) -> None:
+    instance.loses_its_producer()
+    for _ in range(2):
+        instance.group.now += placement.ASK_S
+        instance.turn(placement.AGAIN_S)
     assert instance.calls == ["init"]
 
 

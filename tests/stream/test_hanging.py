@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from consumer.stream.exactly_once import HANGING_EVERY_S, TransactionalPublisher
 from consumer.stream.protocol import Result
@@ -21,6 +21,11 @@ TOUCHED = ["begin", "produce", "produce", "flush", "offsets", "abort", "purge"]
 
 
 class Touching(Scripted):
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        if self._script.get("list"):
+            raise KafkaException(self._script["list"].pop())
+        return super().list_topics(topic, timeout)
+
     def flush(self, _: float) -> int:
         self._call("flush")
         return 0
@@ -85,6 +90,15 @@ def test_what_fails_is_told_and_aborted_all_the_same(script: dict[str, Any], cap
     instance.script |= script
     assert instance.abort_hanging()[-2:] == ["abort", "purge"]
     assert "as far as it could be" in caplog.text
+
+
+def test_a_topic_that_cannot_be_described_keeps_nothing_else_from_being_aborted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    instance = Instance()
+    instance.script["list"] = [GENERATION]
+    assert instance.abort_hanging() == ["begin", "produce", "flush", "offsets", "abort", "purge"]
+    assert "as far as it could be: " in caplog.text
 
 
 @pytest.mark.kafka
