@@ -122,7 +122,7 @@ class Feed:
         readable = value is not None and value[:1] == b"{"
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            # A batch that was there already when it came again is acknowledged without offsets: `watch.copies` finds it.
+            # A batch that was there already when it came again has no offset: `watch.copies` finds it.
             if error is None and message.offset() is not None:
                 place = (message.partition(), message.offset())
                 self.at[number] = place
