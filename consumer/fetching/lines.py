@@ -30,7 +30,7 @@ from typing import Generic
 
 from consumer.errors import FetchError
 from consumer.fetching.company import Company
-from consumer.fetching.jam import Jam
+from consumer.fetching.jam import Watch
 from consumer.fetching.known import Known
 from consumer.fetching.queues import Host, T, Ticket
 from consumer.fetching.turns import Rank, Turns
@@ -68,7 +68,7 @@ class Lines(Generic[T]):
         self._per_host = per_host
         self._deadline_s = deadline_s
         self._turns = {False: Turns[T](threads), True: Turns[T](urgent_threads)}
-        self._jams = {False: Jam(), True: Jam()}
+        self._jams = {False: Watch(), True: Watch()}
         self._hosts: Known[T] = Known(deadline_s)
         self._asleep: dict[Ticket[T], Origin] = {}
         self._company: Company[T] = Company()
@@ -233,9 +233,9 @@ class Lines(Generic[T]):
 
     def _changed(self, host: Host[T], now: float) -> None:
         """Lists the host where threads look for it if it may have a turn, or where it may be forgotten."""
+        waits = not host.running and not host.standing.ailing
         for urgent, turns in self._turns.items():
-            asked = host.running > 0 or host.standing.ailing
-            host.spared[urgent].note(self._jams[urgent].seconds(now), asked=asked)
+            host.spared[urgent].note(self._jams[urgent].seconds(now), runs=waits)
             if self._may(host, now, urgent):
                 turns.add(host)
             else:
@@ -244,7 +244,7 @@ class Lines(Generic[T]):
             self._hosts.unwanted(host)
 
     def _note_jam(self, urgent: bool, now: float) -> None:
-        self._jams[urgent].note(now, jammed=self._turns[urgent].jammed)
+        self._jams[urgent].note(now, runs=self._turns[urgent].jammed)
 
     def _spared_s(self, host: Host[T], ticket: Ticket[T], now: float) -> float:
         """What it has waited in this line for our own sake, and not for a host that is being asked, or ails."""
@@ -264,7 +264,7 @@ class Lines(Generic[T]):
     def _watch(self, host: Host[T], ticket: Ticket[T], now: float) -> None:
         """One timer for each host: it holds on to no ticket, and thus to no image, that is long gone."""
         when = self._over_at(host, ticket, now)
-        if when > now and self._jams[ticket.urgent].is_on:  # it is put off again and again
+        if when > now and self._jams[ticket.urgent].runs:  # it is put off again and again
             when = max(when, now + LOOK_S)
         if when < host.over_at:
             host.over_at = when

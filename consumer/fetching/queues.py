@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from consumer.fetching.jam import Spared
+from consumer.fetching.jam import Watch
 from consumer.fetching.kin import kin_of
 from consumer.fetching.standing import Standing
 from consumer.fetching.urls import Origin
@@ -72,8 +72,8 @@ class Host(Generic[T]):
     """Exchanges under way."""
     held: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
     """Threads that its exchanges hold, or what is done with their answers; those of urgent ones apart."""
-    spared: dict[bool, Spared] = field(default_factory=lambda: {False: Spared(), True: Spared()})
-    """What is not held against those in its lines."""
+    spared: dict[bool, Watch] = field(default_factory=lambda: {False: Watch(), True: Watch()})
+    """What is not held against those in its lines, see `jam`."""
     over_at: float = math.inf
     """When somebody in line may have waited long enough."""
     machine: Hashable = None

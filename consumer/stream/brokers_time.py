@@ -9,9 +9,8 @@ fenced by a newer instance, and the process ended.)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-Clock = Callable[[], float]
+from consumer.stream.outbox import Clock
 
 
 class BrokersTime:

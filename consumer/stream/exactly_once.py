@@ -199,8 +199,8 @@ class TransactionalPublisher:
         self._absence.note()
         if self._fenced or self._absence.doubtful:
             return False
-        if leaving() >= MOST_LEAVING:
-            self._troubles.warning("leaving", "no new producer: %d that were given up are not gone yet", leaving())
+        if (count := leaving()) >= MOST_LEAVING:
+            self._troubles.warning("leaving", "no new producer: %d that were given up are not gone yet", count)
             return False
         deadline = self._clock() + budget_s
         producer = self._make()

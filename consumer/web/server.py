@@ -96,8 +96,8 @@ class WebServer:
 
     def stop(self, budget_s: float = 5.0) -> None:
         """Takes no more connections, lets requests under way finish for so long, then cancels them."""
-        # uvicorn reads it when it shuts down, and asyncio takes fractions.
-        self._server.config.timeout_graceful_shutdown = budget_s  # type: ignore[assignment] # uvicorn takes fractions too
+        # uvicorn reads it when it shuts down.
+        self._server.config.timeout_graceful_shutdown = budget_s  # type: ignore[assignment] # asyncio takes fractions
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(budget_s + CLOSING_S)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from confluent_kafka import Producer
+
 from ops.bench import models
 from ops.bench.callers import call
 from ops.bench.figures import Cost
@@ -246,8 +248,6 @@ class Suite:
 
 def feed(brokers: str, topic: str, events: int) -> None:
     """Fills a topic with events of the usual size."""
-    from confluent_kafka import Producer
-
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 20})
     for number in range(events):
         event = json.dumps({"event_id": str(number), "url": url(12345, number)})
