@@ -297,7 +297,7 @@ class StreamCore:
         if not any(self._fronts()):
             return None
         self._publication = self._gather()
-        self._pace.began(now)
+        self._pace.began(len(self._publication.claims), now)
         return self._publication
 
     def _hurry(self) -> bool:
@@ -312,7 +312,7 @@ class StreamCore:
         size = 0
         for ledger in sorted(self._fronts(), key=lambda ledger: ledger.partition not in self._leaving):
             for entry in ledger.front():
-                if len(claims) >= self._limits.publish_outcomes or (claims and size >= self._limits.publish_bytes):
+                if len(claims) >= self._pace.most or (claims and size >= self._limits.publish_bytes):
                     break
                 assert entry.outcome is not None
                 claims.append(Claim(ledger.partition, ledger.tenure, entry.offset))
@@ -335,7 +335,7 @@ class StreamCore:
             if ledger is not None and ledger.tenure == tenures[partition]:
                 gone += ledger.release(offset)
         quickest_s = min((now - entry.arrived for entry in gone), default=0.0)
-        self._pace.committed(len(publication.claims), quickest_s, now)
+        self._pace.committed(quickest_s, now)
         return gone
 
     def _settle(self) -> None:

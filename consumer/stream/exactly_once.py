@@ -177,8 +177,12 @@ class TransactionalPublisher:
         producer = self._outbox.producer
         self._began = self._brokers_clock()
         troubles = []
+        try:
+            producer.begin_transaction()
+        except KafkaException as error:
+            self._broke(error.args[0])
+            return
         for step in (
-            producer.begin_transaction,
             lambda: hanging.touch(producer, self._topics, lambda: deadline - self._clock()),
             lambda: self._hand_over(producer, hanging.harmless(self._topics), metadata, deadline),
         ):
@@ -226,10 +230,14 @@ class TransactionalPublisher:
         try:
             producer.poll(0)
         except KafkaException as error:
-            self._troubles.warning("broken", "the producer broke, another takes its place: %s", error.args[0].str())
-            self._began = self._brokers_clock()  # no transaction is open that could have been timed out
-            self._judge(error.args[0])
-            self._abort(self._clock())  # which says by what, where the error says only that it broke
+            self._broke(error.args[0])
+
+    def _broke(self, error: KafkaError) -> None:
+        """While no transaction was open."""
+        self._troubles.warning("broken", "the producer broke, another takes its place: %s", error.str())
+        self._began = self._brokers_clock()  # there is none that could have been timed out
+        self._judge(error)
+        self._abort(self._clock())  # which says by what, where the error says only that it broke
 
     def _hand_over(self, producer: Producer, offsets: list[TopicPartition], metadata: Any, deadline: float) -> bool:
         try:

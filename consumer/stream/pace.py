@@ -1,4 +1,4 @@
-"""When the next publication may begin."""
+"""When the next publication may begin, and how large it may be."""
 
 from __future__ import annotations
 
@@ -14,39 +14,54 @@ waits behind others, nobody sees 0.2 s more."""
 
 class Pace:
     """Pauses between publications: short ones that gather outcomes, longer ones after failures. Times are monotonic
-    seconds."""
+    seconds.
+
+    After a failure the next one has half as many outcomes, after a success twice as many, up to the limit. What does
+    not get through as a whole in the time that one may take (4 MB over 3 Mbit/s do not) would never get through
+    otherwise; where the size was not the reason, the thousand is reached again after ten publications, half a second.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._began = 0.0
         self._next = -math.inf
         self._failures = 0
+        self._most = limits.publish_outcomes
+        self._outcomes = 0
+
+    @property
+    def most(self) -> int:
+        """Outcomes that the next publication may have."""
+        return self._most
 
     @property
     def failing(self) -> bool:
         """Whether the last publication failed: then its pause is kept, whatever hurries."""
         return self._failures > 0
 
-    def began(self, now: float) -> None:
-        """A publication is under way."""
+    def began(self, outcomes: int, now: float) -> None:
+        """A publication of so many outcomes is under way."""
         self._began = now
+        self._outcomes = outcomes
 
-    def committed(self, outcomes: int, quickest_s: float, now: float) -> None:
-        """It is there, with so many outcomes, the quickest of which took so long from its arrival.
+    def committed(self, quickest_s: float, now: float) -> None:
+        """It is there; the quickest of its outcomes took so long from its arrival.
 
         The pause is no shorter than what it took: for about so long the broker goes on ending it (its markers), and a
         transaction that begins meanwhile is told to try again, which librdkafka does after 300 ms.
         """
         self._failures = 0
         limits = self._limits
+        self._most = min(limits.publish_outcomes, 2 * self._most)
         flood_s = max(limits.publish_pause_s, min(limits.publish_pause_late_s, LATER * quickest_s))
-        pause_s = max(limits.publish_pause_each_s * outcomes, now - self._began)
+        pause_s = max(limits.publish_pause_each_s * self._outcomes, now - self._began)
         self._next = now + min(pause_s, flood_s)
 
     def failed(self, now: float) -> None:
         """It is not there, or nobody knows."""
         self._next = now + min(LONGEST_RETRY_PAUSE_S, self._limits.retry_pause_s * 2**self._failures)
         self._failures = min(self._failures + 1, 16)
+        self._most = max(1, self._outcomes // 2)
 
     def left_s(self, now: float) -> float:
         """Seconds until the pause is over."""

@@ -258,6 +258,26 @@ def test_a_publication_is_no_larger_than_its_limits() -> None:
     assert publication(stream.actions(0.0)).offsets == {0: 3}
 
 
+@pytest.mark.parametrize("answer", [ABORTED, UNKNOWN])
+def test_what_did_not_get_through_as_a_whole_is_sent_in_halves_and_then_in_larger_parts_again(
+    answer: Published,
+) -> None:
+    stream = core(publish_outcomes=7, publish_pause_s=0.0, publish_pause_each_s=0.0, retry_pause_s=0.0)
+    for claim in work(stream, *range(20)):
+        stream.finished(claim, outcome())
+
+    def publish(answer: Published) -> int:
+        size = len(publication(stream.actions(0.0)).claims)
+        stream.published(answer, 0.0)
+        if answer is UNKNOWN:
+            stream.actions(0.0)
+            stream.resolved({0: 0}, 0.0)
+        return size
+
+    assert [publish(answer) for _ in range(5)] == [7, 3, 1, 1, 1]
+    assert [publish(COMMITTED) for _ in range(4)] == [1, 2, 4, 7]
+
+
 def test_a_publication_of_unknown_result_is_resolved_before_anything_else_is_published() -> None:
     stream = core(retry_pause_s=0.0)
     first, second = work(stream, 0, 1)

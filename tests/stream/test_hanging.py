@@ -12,7 +12,7 @@ from consumer.stream.exactly_once import HANGING_EVERY_S, TransactionalPublisher
 from consumer.stream.protocol import Result
 from consumer.stream.source import Source
 from tests.brokers import Kafka
-from tests.stream.scripted import GENERATION, ONE, RETRIABLE, Scripted
+from tests.stream.scripted import FATAL, GENERATION, ONE, RETRIABLE, Scripted
 from tests.stream.stage import PARTITIONS, Stage
 from tests.stream.test_absence import Group
 from tests.stream.test_exactly_once import BUDGET_S, Joined, publication, seen
@@ -90,6 +90,14 @@ def test_what_fails_is_told_and_aborted_all_the_same(script: dict[str, Any], cap
     instance.script |= script
     assert instance.abort_hanging()[-2:] == ["abort", "purge"]
     assert "as far as it could be" in caplog.text
+
+
+def test_a_producer_that_cannot_begin_is_told_of_once_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    instance = Instance()
+    instance.script["begin"] = [FATAL]
+    assert instance.abort_hanging() == ["begin", "abort", "purge"]
+    assert [record.getMessage() for record in caplog.records] == ["the producer broke, another takes its place: broke"]
+    assert instance.publisher.publish(ONE, 5.0).result is Result.COMMITTED
 
 
 def test_a_topic_that_cannot_be_described_keeps_nothing_else_from_being_aborted(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
 
 import pytest
 from confluent_kafka import KafkaException, Producer
@@ -50,14 +50,14 @@ def test_a_producer_is_destroyed_by_a_thread_of_its_own_and_by_nobody_else(monke
 @pytest.mark.parametrize("attempt", range(20))
 def test_whoever_drops_it_while_it_was_never_ready_goes_on_at_once(attempt: int) -> None:
     producer = TimelyProducer(NOBODY | {"transactional.id": f"never-{attempt}"})
-    with pytest.raises(KafkaException):
+    with suppress(KafkaException):  # pytest.raises would keep its frames, and this one's producer
         producer.init_transactions(0.01)
     gone = weakref.ref(producer)
     producer.purge()
     began = time.monotonic()
     del producer
-    gc.collect()
     assert time.monotonic() - began < 0.5
+    assert destroying() or gone() is None
     for thread in destroying():
         wait_for(thread)
     assert gone() is None
