@@ -62,7 +62,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[CACHE].cleanup()
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs a broker, and lets the quick tests speak first."""
     for item in items:
