@@ -317,6 +317,7 @@ class Service:
             model.predict,
             size,
             wait_s,
+            lanes=model.lanes,
             on_batch=self.metrics.batch_size.observe,
             on_wait=partial(self.metrics.observe_stage, "wait"),
             on_predict=partial(self.metrics.observe_stage, "predict"),
@@ -334,7 +335,7 @@ class Service:
             ),
             decoder,
             batcher,
-            waiting=2 * size,  # one batch in the model, one to follow it
+            waiting=2 * size * model.lanes,  # one batch in each lane of the model, one to follow it
             cache=AnswerCache(kept_bytes) if kept_bytes else None,
             on_stage=self.metrics.observe_stage,
             on_recalled=self.metrics.recalled_answers.inc,

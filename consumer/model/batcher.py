@@ -1,4 +1,4 @@
-"""The model's thread: images come singly from many threads, the model is asked in batches.
+"""The model's threads: images come singly from many threads, the model is asked in batches.
 
 When a batch goes and who is in it is `consumer.model.batch_queue`'s to say. A batch never shares a fate:
 if a call fails, its images are asked again in halves, until the culprit stands alone.
@@ -30,16 +30,17 @@ def _unobserved(_: float) -> None:
 
 
 class Batcher:
-    """Answers for single images through batched calls, on a thread of its own.
+    """Answers for single images through batched calls, on threads of its own.
 
     It takes whatever it is given: whoever submits bounds how many images wait at a time. A future's
-    callbacks run on the model's thread, between two calls, so they must be short; observers too, and
-    they must not raise.
+    callbacks run on one of the model's threads, between two calls, so they must be short; observers too,
+    and they must not raise.
 
     Args:
-        predict: uint8 (n, height, width, 3) → n answers; called by one thread only.
+        predict: uint8 (n, height, width, 3) → n answers.
         max_size: most images in one call.
         max_wait_s: longest wait for company, in seconds.
+        lanes: calls side by side, each on a thread of its own.
         on_batch: is told the size of each call that gave answers.
         on_wait: is told the seconds that each image waited for its call.
         on_predict: is told the seconds that each image's call took.
@@ -52,6 +53,7 @@ class Batcher:
         max_size: int,
         max_wait_s: float,
         *,
+        lanes: int = 1,
         on_batch: Observer = _unobserved,
         on_wait: Observer = _unobserved,
         on_predict: Observer = _unobserved,
@@ -66,8 +68,11 @@ class Batcher:
         self._sparing = Sparing(log, "failures of the model", clock)
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True) for number in range(lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def queued(self) -> int:
@@ -96,8 +101,9 @@ class Batcher:
         """Answers what is queued, then ends; takes no more."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
@@ -107,13 +113,18 @@ class Batcher:
     def _next(self) -> list[Waiting] | None:
         """Waits for the next batch; null when closed and empty."""
         with self._changed:
-            while not len(self._queue):
-                if self._closed:
-                    return None
-                self._changed.wait()
-            while not self._closed and (wait := self._queue.wait_s(self._clock())) > 0:
-                self._changed.wait(wait)
-            return self._queue.take()
+            while True:
+                if not len(self._queue):
+                    if self._closed:
+                        return None
+                    self._changed.wait()
+                elif not self._closed and (wait_s := self._queue.wait_s(self._clock())) > 0:
+                    self._changed.wait(wait_s)  # or until another lane has taken it
+                else:
+                    batch = self._queue.take()
+                    if len(self._queue):
+                        self._changed.notify()  # a lane that is free may wait with the others, or take them
+                    return batch
 
     def _ask(self, batch: list[Waiting]) -> None:
         began = self._clock()

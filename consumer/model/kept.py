@@ -37,7 +37,7 @@ from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Of an entry, and of the way a choice is made: a new one makes every old entry a stranger."""
 MOST_ENTRIES = 4
 """Each may hold a float32 copy of a model; the oldest goes."""

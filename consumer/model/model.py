@@ -18,7 +18,7 @@ from consumer.model.int8_copy import Int8Copy
 from consumer.model.probes import probe_images
 from consumer.model.selection import BATCH_MAX_SIZE
 from consumer.model.shapes import batch_shapes, cut
-from consumer.model.trials import Backend
+from consumer.model.trials import Abreast, Backend
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,16 @@ class Model:
         self.max_batch = max_batch
         self.choice = choice
         self.info = ModelInfo(config.name, config.version, backend.name, backend.precision)
+        self.lanes = backend.lanes
         self._backend = backend
         self._shapes = batch_shapes(max_batch)
-        for size in self._shapes:
-            backend(probe_images(config.input_size, size))
+        with Abreast(backend.lanes) as abreast:
+            for size in self._shapes:
+                abreast.ask(backend, probe_images(config.input_size, size))
 
     def predict(self, images: Pixels) -> list[Probabilities]:
-        """Answers for a batch, in its order; any number is cut into the shapes that are warm.
+        """Answers for a batch, in its order; any number is cut into the shapes that are warm. Thread-safe, and as many
+        calls as there are ``lanes`` run side by side.
 
         Args:
             images: uint8 (n, height, width, 3), n from 1 up.

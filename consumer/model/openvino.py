@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from consumer.errors import ModelError
 from consumer.model.heads import Heads, Pixels
 from consumer.model.keras_files import in_one_line
 from consumer.model.tensorflow import Frozen
-from consumer.model.threads import usable_cores
+from consumer.model.threads import lanes, usable_cores
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """Our names of the precisions → OpenVINO's, for what is not quantised in the model itself."""
@@ -110,7 +110,7 @@ class Converted:
         """
         options = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all cores
+            "NUM_STREAMS": lanes(),
             "INFERENCE_NUM_THREADS": usable_cores(),
             # Two processes of the service on one machine would be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
@@ -138,12 +138,17 @@ class OpenVinoBackend:
 
     def __init__(self, precision: str, compiled: Any, outputs: list[Any]) -> None:
         self.precision = precision
-        self._request = compiled.create_infer_request()
+        self.lanes = lanes()
         self._outputs = outputs
-        self._one_at_a_time = threading.Lock()  # a request that is under way refuses another call
+        self._free: SimpleQueue[Any] = SimpleQueue()  # a request that is under way refuses another call
+        for _ in range(self.lanes):
+            self._free.put(compiled.create_infer_request())
 
     def __call__(self, images: Pixels) -> Heads:
         """As `TensorFlowBackend.__call__`."""
-        with self._one_at_a_time:
-            found = self._request.infer([images], share_inputs=True)
+        request = self._free.get()
+        try:
+            found = request.infer([images], share_inputs=True)
             return [found[output] for output in self._outputs]
+        finally:
+            self._free.put(request)

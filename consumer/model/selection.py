@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from consumer.model.probes import PROBES, Probes
 from consumer.model.processor import Processor
 from consumer.model.shapes import batch_shapes
 from consumer.model.tensorflow import Frozen, TensorFlowBackend
-from consumer.model.trials import Backend, Trial, timed
+from consumer.model.trials import Abreast, Backend, Trial, timed
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def select(
     costs = {} if settings.batch_max_size else _costs(made[best], probes, clock)
     seconds_of_best = trials[best].seconds or _cost_of_probes(costs)  # the only candidate has been timed here alone
     trials[best] = replace(trials[best], taken=True, seconds=seconds_of_best)
-    size = settings.batch_max_size or _batch_size(costs)
+    size = settings.batch_max_size or _batch_size(costs, made[best].lanes)
     return Choice(made[best], size, (*trials, *failed, *left_out), costs, time.time_ns() // 1_000_000)
 
 
@@ -208,22 +208,23 @@ def _costs(backend: Backend, probes: Probes, clock: Callable[[], float]) -> dict
     """
     calls: dict[int, Pixels] = {}
     cheapest = math.inf
-    for size in batch_shapes(BATCH_MAX_SIZE):
-        calls[size] = probes.images[np.arange(size) % len(probes.images)]
-        took = _quickest(backend, calls[size], clock)
-        if took > GOOD_CALL_S and took / size * CLEARLY_FASTER > cheapest:
-            break
-        cheapest = min(cheapest, took / size)
+    with Abreast(backend.lanes) as abreast:
+        for size in batch_shapes(BATCH_MAX_SIZE):
+            calls[size] = probes.images[np.arange(size) % len(probes.images)]
+            took = _quickest(partial(abreast.ask, backend, calls[size]), clock)
+            if took > GOOD_CALL_S and took / size * CLEARLY_FASTER > cheapest:
+                break
+            cheapest = min(cheapest, took / size)
     return dict(zip(calls, timed([(backend, images) for images in calls.values()], clock), strict=True))
 
 
-def _quickest(backend: Backend, images: Pixels, clock: Callable[[], float]) -> float:
+def _quickest(ask: Callable[[], object], clock: Callable[[], float]) -> float:
     """Seconds of the quicker of two calls, since one may have been disturbed; a first one prepares for this shape."""
-    backend(images)
+    ask()
     took = []
     for _ in range(2):
         began = clock()
-        backend(images)
+        ask()
         took.append(clock() - began)
     return min(took)
 
@@ -233,7 +234,7 @@ def _cost_of_probes(costs: dict[int, float]) -> float | None:
     return costs.get(PROBES, costs[max(costs)]) if costs else None
 
 
-def _batch_size(costs: dict[int, float]) -> int:
+def _batch_size(costs: dict[int, float], lanes: int) -> int:
     """The largest batch that is about as cheap as any and keeps its images for less than `GOOD_CALL_S`."""
     cheap = [size for size, cost in costs.items() if cost <= CLEARLY_FASTER * min(costs.values())]
-    return max((size for size in cheap if size * costs[size] <= GOOD_CALL_S), default=min(cheap))
+    return max((size for size in cheap if size * lanes * costs[size] <= GOOD_CALL_S), default=min(cheap))

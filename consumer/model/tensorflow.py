@@ -8,21 +8,23 @@ from typing import Any
 from consumer.model.heads import Heads, Pixels
 from consumer.model.loading import Graph
 from consumer.model.quiet import import_tensorflow
-from consumer.model.threads import usable_cores
-
-INTER_OP = 1
-"""The graph is a chain: nothing runs beside it."""
+from consumer.model.threads import lanes, usable_cores
 
 INPUT = "images"
 """What the reference's graph calls its input."""
+
+
+def lanes_here() -> int:
+    """As `lanes`; one where a GPU answers, since calls take turns there."""
+    return 1 if import_tensorflow().config.list_physical_devices("GPU") else lanes()
 
 
 def set_threads() -> None:
     """Gives TensorFlow the cores that the process really has; a no-op once its runtime has started."""
     tf = import_tensorflow()
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(usable_cores())
-        tf.config.threading.set_inter_op_parallelism_threads(INTER_OP)
+        tf.config.threading.set_intra_op_parallelism_threads(usable_cores() // lanes_here())
+        tf.config.threading.set_inter_op_parallelism_threads(lanes_here())
     except RuntimeError:  # its runtime has started, with the threads that it has
         return
 
@@ -44,6 +46,7 @@ class TensorFlowBackend:
     def __init__(self, graph: Graph, input_size: tuple[int, int]) -> None:
         tf = import_tensorflow()
         width, height = input_size
+        self.lanes = lanes_here()
         self.traced = 0
 
         def call(images: Any) -> list[Any]:
@@ -106,8 +109,8 @@ class Frozen:
         with graph.as_default():
             tf.import_graph_def(self._graph, name="")
         options = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=usable_cores(),
-            inter_op_parallelism_threads=INTER_OP,
+            intra_op_parallelism_threads=usable_cores() // lanes_here(),
+            inter_op_parallelism_threads=lanes_here(),  # the graph is a chain: nothing of one call runs side by side
             allow_soft_placement=True,
         )
         options.gpu_options.allow_growth = True  # the reference has its share of a GPU's memory too
@@ -133,6 +136,7 @@ class FrozenBackend:
 
     def __init__(self, precision: str, call: Callable[[Pixels], Heads]) -> None:
         self.precision = precision
+        self.lanes = lanes_here()
         self._call = call
 
     def __call__(self, images: Pixels) -> Heads:

@@ -1,7 +1,13 @@
-"""How many cores this process really has: what the scheduler and the container let it use.
+"""How many cores this process really has, and how the model's calls share them.
 
-A pool of more threads than that does not run faster; under a CPU quota it is stopped for the rest of
-each period instead, which a caller sees as latency.
+A pool of more threads than the scheduler and the container let it use does not run faster; under a CPU quota it is
+stopped for the rest of each period instead, which a caller sees as latency.
+
+**Lanes.** The model answers several calls side by side, each on a core of its own, rather than one on all cores: the
+threads of one call wait for each other after every layer, and whoever takes a core for a moment, a decoder above all,
+stops them all. Xception on two cores, with two programs beside it that took a third of a core each: 107 images/s
+in int8 and 63 in TensorFlow's bfloat16 in two lanes, 85 and 45 in one. An image that comes alone is answered later for
+it, after 13 ms instead of 8 (int8).
 """
 
 from __future__ import annotations
@@ -13,6 +19,9 @@ from pathlib import Path, PurePosixPath
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+
+MOST_LANES = 8
+"""Each holds the activations of a batch, and a thread that asks."""
 
 
 def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
@@ -26,6 +35,11 @@ def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quotas = [math.ceil(quota) for folder in _groups(cgroups, membership) if (quota := _quota(folder)) is not None]
     return max(1, min([cores, *quotas]))
+
+
+def lanes() -> int:
+    """How many calls of the model run side by side on this machine's cores."""
+    return min(usable_cores(), MOST_LANES)
 
 
 def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:

@@ -7,8 +7,9 @@ same most probable label and no probability differs by more than 0.02.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -33,6 +34,10 @@ class Backend(Protocol):
     def precision(self) -> str:
         """``float32``, ``bfloat16`` or ``int8``."""
 
+    @property
+    def lanes(self) -> int:
+        """Calls that it answers side by side, from as many threads: see `consumer.model.threads`."""
+
     def __call__(self, images: Pixels) -> Heads:
         """uint8 (n, height, width, 3) → one float32 (n, labels) per task."""
 
@@ -47,7 +52,7 @@ class Trial:
         difference: largest difference of a probability from the reference's, on the probe images.
         labels: most probable labels that were compared: one for each task of each probe image.
         labels_equal: how many of them are the reference's.
-        seconds: for one image, in a batch of `PROBES`.
+        seconds: for one image, in batches of `PROBES` in all lanes.
         taken: whether it answers.
         problem: why it cannot answer at all, or nothing.
     """
@@ -110,20 +115,46 @@ def told_speed(images_per_s: float) -> str:
 
 
 def timed(calls: Sequence[tuple[Backend, Pixels]], clock: Callable[[], float]) -> list[float]:
-    """Seconds that each backend takes for one of its images, given to it in one batch; warm.
+    """Seconds that each backend takes for one of its images, given to it in one batch in each of its lanes; warm.
 
     They take turns, so that whatever else the machine does meets them alike; the lower quartile of a
     backend's calls counts: other processes only slow down, and a single lucky call is no measure.
     """
     took: list[list[float]] = [[] for _ in calls]
-    for backend, images in calls:
-        backend(images)  # the first call of a shape prepares for it
-    until = clock() + TIMING_S
-    for number in range(MOST_ROUNDS):
-        if number >= LEAST_ROUNDS and clock() >= until:
-            break
-        for (backend, images), seconds in zip(calls, took, strict=True):
-            began = clock()
-            backend(images)
-            seconds.append(clock() - began)
-    return [float(np.quantile(seconds, 0.25)) / len(images) for (_, images), seconds in zip(calls, took, strict=True)]
+    with Abreast(max((backend.lanes for backend, _ in calls), default=1)) as abreast:
+        for backend, images in calls:
+            abreast.ask(backend, images)  # the first call of a shape prepares for it
+        until = clock() + TIMING_S
+        for number in range(MOST_ROUNDS):
+            if number >= LEAST_ROUNDS and clock() >= until:
+                break
+            for (backend, images), seconds in zip(calls, took, strict=True):
+                began = clock()
+                abreast.ask(backend, images)
+                seconds.append(clock() - began)
+    return [
+        float(np.quantile(seconds, 0.25)) / (len(images) * backend.lanes)
+        for (backend, images), seconds in zip(calls, took, strict=True)
+    ]
+
+
+class Abreast:
+    """Asks a backend in all of its lanes at once, as the service does under load.
+
+    Args:
+        most: the most lanes that any of them has.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._threads = ThreadPoolExecutor(most)
+
+    def ask(self, backend: Backend, images: Pixels) -> None:
+        """The same images in each lane; returns when all have answered."""
+        for answer in [self._threads.submit(backend, images) for _ in range(backend.lanes)]:
+            answer.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()

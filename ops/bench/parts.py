@@ -90,13 +90,14 @@ def decode(options: argparse.Namespace) -> dict[str, Cost]:
 
 
 def model(options: argparse.Namespace) -> dict[str, Cost]:
-    """Every backend and precision that this machine has, in each batch size: ``BACKEND PRECISION BATCH``."""
+    """Every backend and precision that this machine has, in each batch size, in all lanes: ``BACKEND PRECISION BATCH``."""
     from consumer.errors import ModelError
     from consumer.model import ModelConfig, openvino
     from consumer.model.choosing import load_reference
     from consumer.model.int8_copy import Int8Copy
     from consumer.model.processor import Processor
     from consumer.model.selection import Workshop
+    from consumer.model.trials import Abreast
 
     config = ModelConfig.read(options.model)
     workshop = Workshop(load_reference(config), Int8Copy.beside(config))
@@ -116,14 +117,15 @@ def model(options: argparse.Namespace) -> dict[str, Cost]:
             backend = workshop.make(name, precision)
         except ModelError:  # this machine cannot: its rows are missing
             continue
-        for batch in options.batches:
-            images = np.stack([seen[one % len(seen)] for one in range(batch)])
+        with Abreast(backend.lanes) as abreast:
+            for batch in options.batches:
+                images = np.stack([seen[one % len(seen)] for one in range(batch)])
 
-            def step(images: Pixels = images) -> int:
-                backend(images)  # noqa: B023 - called within the turn
-                return len(images)
+                def step(images: Pixels = images) -> int:
+                    abreast.ask(backend, images)  # noqa: B023 - called within the turn
+                    return len(images) * backend.lanes  # noqa: B023 - called within the turn
 
-            found[f"{name} {precision} {batch}"] = measure(step, options.seconds)
+                found[f"{name} {precision} {batch}"] = measure(step, options.seconds)
     return found
 
 

@@ -32,6 +32,7 @@ class CheapBackend:
 
     name = "cheap"
     precision = "float32"
+    lanes = 2
 
     def __call__(self, images: Pixels) -> Heads:
         """Images (n, height, width, 3) → one array (n, 3) for each of `TASKS`."""

@@ -49,6 +49,7 @@ class Brightness:
 
     name = "brightness"
     precision = "float32"
+    lanes = 2
 
     def __call__(self, images: Pixels) -> Heads:
         bright = (images.mean(axis=(1, 2, 3)) / 256).astype(np.float32)

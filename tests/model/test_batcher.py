@@ -60,6 +60,25 @@ def test_what_gathers_while_a_call_runs_goes_together() -> None:
     assert model.batches == [[0], [1, 2, 3, 4], [5, 6]]
 
 
+def test_as_many_calls_as_there_are_lanes_run_side_by_side() -> None:
+    side_by_side = threading.Barrier(3)
+
+    def model(images: Pixels) -> list[Probabilities]:
+        side_by_side.wait(10)
+        return [answer(one) for one in images]
+
+    batcher = Batcher(model, max_size=1, max_wait_s=0.0, lanes=3)
+    assert values([batcher.submit(image(number)) for number in range(3)]) == [0, 1, 2]
+    batcher.close()
+
+
+def test_while_one_lane_waits_for_company_another_may_take_the_batch_that_is_full() -> None:
+    batcher = Batcher(Model(), max_size=2, max_wait_s=0.02, lanes=4)
+    for _ in range(200):
+        assert values([batcher.submit(image(number)) for number in range(4)]) == [0, 1, 2, 3]
+    batcher.close()
+
+
 @pytest.mark.parametrize("poison", [[3], [0], [7], [2, 5]])
 def test_a_failed_call_is_taken_apart_until_the_culprit_stands_alone(poison: list[int]) -> None:
     model = Model(poison)
@@ -89,7 +108,7 @@ def test_a_model_that_gives_too_few_answers_mixes_nothing_up() -> None:
 def test_a_thousand_images_from_eight_threads_each_have_their_own_answer_and_are_observed() -> None:
     sizes: list[float] = []
     waits: list[float] = []
-    batcher = Batcher(Model(), 16, 0.001, on_batch=sizes.append, on_wait=waits.append)
+    batcher = Batcher(Model(), 16, 0.001, lanes=3, on_batch=sizes.append, on_wait=waits.append)
     with ThreadPoolExecutor(8) as threads:
         futures = list(threads.map(lambda number: batcher.submit(image(number % 250)), range(1_000)))
     assert values(futures) == [number % 250 for number in range(1_000)]
@@ -100,7 +119,7 @@ def test_a_thousand_images_from_eight_threads_each_have_their_own_answer_and_are
 def test_closing_answers_what_is_queued_and_takes_no_more() -> None:
     model = Model()
     model.gate.clear()
-    batcher = Batcher(model, max_size=2, max_wait_s=60.0)
+    batcher = Batcher(model, max_size=2, max_wait_s=60.0, lanes=2)
     futures = [batcher.submit(image(number)) for number in range(5)]
     closing = threading.Thread(target=batcher.close)
     closing.start()

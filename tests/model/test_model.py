@@ -119,7 +119,7 @@ def test_a_precision_that_cannot_be_had_is_told(directory: Path, backend: str, p
 class Sick:
     """A backend that knows no answer for a black image."""
 
-    name, precision = "sick", "float32"
+    name, precision, lanes = "sick", "float32", 2
 
     def __call__(self, images: Images) -> Heads:
         head = np.full((len(images), 2), 0.5, np.float32)

@@ -38,6 +38,7 @@ class Fake:
     call_takes: float = 0.0
     clock: list[float] = field(default_factory=lambda: [0.0])
     broken: str = ""
+    lanes: int = 1
 
     def __call__(self, images: Pixels) -> Heads:
         self.clock[0] += self.call_takes + self.takes * len(images)
@@ -179,6 +180,13 @@ def test_the_largest_batch_that_is_cheap_and_takes_no_longer_than_a_tenth_of_a_s
     choice = choose(fake, model_backend="openvino")
     assert choice.max_batch == size
     assert choose(fake, model_backend="openvino", batch_max_size=5).max_batch == 5
+
+
+def test_a_call_takes_as_long_as_all_lanes_do(choose: Choose) -> None:
+    """The clock of two lanes goes on by what both take, as that of two cores does where a call in one takes twice."""
+    choice = choose(Fake("openvino", "float32", 0.010, lanes=2), model_backend="openvino")
+    assert choice.max_batch == 4
+    assert choice.taken.images_per_s == pytest.approx(100)
 
 
 @pytest.mark.parametrize(
