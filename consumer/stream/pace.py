@@ -53,9 +53,9 @@ class Pace:
         self._failures = 0
         limits = self._limits
         self._most = min(limits.publish_outcomes, 2 * self._most)
-        flood_s = max(limits.publish_pause_s, min(limits.publish_pause_late_s, LATER * quickest_s))
-        pause_s = max(limits.publish_pause_each_s * self._outcomes, now - self._began)
-        self._next = now + min(pause_s, flood_s)
+        unseen_s = min(limits.publish_pause_late_s, LATER * quickest_s)
+        pause_s = min(limits.publish_pause_s, max(limits.publish_pause_each_s * self._outcomes, now - self._began))
+        self._next = now + max(pause_s, unseen_s)
 
     def failed(self, now: float) -> None:
         """It is not there, or nobody knows."""

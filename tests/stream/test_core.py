@@ -225,9 +225,17 @@ def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them_or_as_lo
     assert stream.pause_s(100 + took_s) == pytest.approx(pause_s)
 
 
-@pytest.mark.parametrize(("quickest_s", "pause_s"), [(0.3, 0.05), (0.5, 0.05), (1.0, 0.1), (2.0, 0.2), (60.0, 0.25)])
-def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(quickest_s: float, pause_s: float) -> None:
-    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=1.0)
+@pytest.mark.parametrize(
+    ("each_s", "quickest_s", "pause_s"),
+    [
+        *((1.0, quickest_s, pause_s) for quickest_s, pause_s in [(0.3, 0.05), (0.5, 0.05), (1.0, 0.1), (60.0, 0.25)]),
+        *((0.01, quickest_s, pause_s) for quickest_s, pause_s in [(0.05, 0.02), (2.0, 0.2)]),
+    ],
+)
+def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(
+    each_s: float, quickest_s: float, pause_s: float
+) -> None:
+    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=each_s)
     early, late = record(0, 0), record(0, 1)
     stream.received([early], 0.0)
     stream.received([late], 100 - quickest_s)
