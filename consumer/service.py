@@ -37,13 +37,13 @@ from consumer.demo.broker import EmbeddedBroker
 from consumer.errors import FatalError
 from consumer.failures import RecentFailures
 from consumer.fetching import Fetcher
-from consumer.fetching.fetcher import CONCURRENCY
+from consumer.fetching.fetcher import concurrency
 from consumer.fetching.own import servers
 from consumer.health import Health, dump_stacks
 from consumer.kafka_settings import EMBEDDED
+from consumer.machine import usable_cores
 from consumer.metrics import Metrics
 from consumer.model import Batcher, Model, load_model, tuned_batching
-from consumer.model.threads import usable_cores
 from consumer.predictor import Predictor
 from consumer.settings import Settings
 from consumer.signals import StopRequest
@@ -216,7 +216,7 @@ class Service:
             stream=self._loop.status if self._loop else None,
             failures=self.failures,
             tuned={
-                "FETCH_CONCURRENCY": self.settings.fetch_concurrency or CONCURRENCY,
+                "FETCH_CONCURRENCY": concurrency(self.settings),
                 "BATCH_MAX_SIZE": size,
                 "BATCH_MAX_WAIT_MS": f"{1000 * wait_s:g}",
                 "STUCK_AFTER_S": f"{self._stuck_after_s:g}",

@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 
+from consumer.machine import usable_cores
 from consumer.model.choice import Choice
 from consumer.model.config import ModelConfig
 from consumer.model.heads import Heads
 from consumer.model.int8_copy import Int8Copy
 from consumer.model.openvino import Converted
 from consumer.model.processor import Processor
-from consumer.model.threads import usable_cores
 from consumer.model.trials import Backend, Trial
 from consumer.settings import Settings
 

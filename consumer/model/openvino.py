@@ -12,10 +12,11 @@ from queue import SimpleQueue
 from typing import Any
 
 from consumer.errors import ModelError
+from consumer.machine import usable_cores
 from consumer.model.heads import Heads, Pixels
 from consumer.model.keras_files import in_one_line
+from consumer.model.lanes import lanes
 from consumer.model.tensorflow import Frozen
-from consumer.model.threads import lanes, usable_cores
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """Our names of the precisions → OpenVINO's, for what is not quantised in the model itself."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from consumer.machine import usable_cores
 from consumer.model.heads import Heads, Pixels
+from consumer.model.lanes import lanes
 from consumer.model.loading import Graph
 from consumer.model.quiet import import_tensorflow
-from consumer.model.threads import lanes, usable_cores
 
 INPUT = "images"
 """What the reference's graph calls its input."""

@@ -36,7 +36,7 @@ class Backend(Protocol):
 
     @property
     def lanes(self) -> int:
-        """Calls that it answers side by side, from as many threads: see `consumer.model.threads`."""
+        """Calls that it answers side by side, from as many threads: see `consumer.model.lanes`."""
 
     def __call__(self, images: Pixels) -> Heads:
         """uint8 (n, height, width, 3) → one float32 (n, labels) per task."""

@@ -90,7 +90,7 @@ def decode(options: argparse.Namespace) -> dict[str, Cost]:
 
 
 def model(options: argparse.Namespace) -> dict[str, Cost]:
-    """Every backend and precision that this machine has, in each batch size, in all lanes: ``BACKEND PRECISION BATCH``."""
+    """Every backend and precision of this machine, in each batch size, in all lanes: ``BACKEND PRECISION BATCH``."""
     from consumer.errors import ModelError
     from consumer.model import ModelConfig, openvino
     from consumer.model.choosing import load_reference

@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from consumer.machine import usable_cores
 from consumer.model.processor import Processor
-from consumer.model.threads import usable_cores
 from ops.bench.figures import Cost, Latency, limit
 from ops.bench.processes import BenchError
 from ops.bench.traffic import Seen

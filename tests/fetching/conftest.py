@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from consumer.fetching import Fetcher
+from consumer.fetching.fetcher import LEAST_THREADS
 from consumer.fetching.retry import Retries
 from consumer.settings import Settings
 from tests.fetching.server import HostileServer
@@ -47,6 +48,7 @@ def make_fetcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeFetcher]:
             "fetch_allow_ports": None,
             "fetch_deadline_s": 5.0,
             "fetch_shared": False,
+            "fetch_concurrency": LEAST_THREADS,  # by default it goes by the machine's memory
         }
         ours |= settings
         given = {"resolve": resolve, "tls": tls, "own": own, "on_shared": on_shared, "clock": clock}

@@ -1,4 +1,4 @@
-"""How many cores a process really has."""
+"""What of the machine a process may use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from consumer.model.threads import usable_cores
+from consumer.machine import usable_cores, usable_memory
+
+MEMORY = 64 * 2**30
 
 
 @pytest.fixture(autouse=True)
-def _sixty_four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def _sixty_four_cores_and_gibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": MEMORY // 4096, "SC_PAGE_SIZE": 4096}.__getitem__)
 
 
 def member(folder: Path, lines: str) -> Path:
@@ -61,3 +64,16 @@ def test_a_membership_that_is_the_hosts_falls_back_to_the_containers_root(tmp_pa
 def test_without_any_cgroup_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
     assert usable_cores(tmp_path / "none", tmp_path / "none" / "either") == 1
+
+
+@pytest.mark.parametrize(("text", "size"), [("max", MEMORY), (str(2**31), 2**31), (str(2**63), MEMORY)])
+def test_a_containers_limit_bounds_the_memory(tmp_path: Path, text: str, size: int) -> None:
+    (tmp_path / "memory.max").write_text(text + "\n")
+    assert usable_memory(tmp_path, member(tmp_path, "0::/\n")) == size
+
+
+def test_the_limit_of_version_1_is_read_where_its_memory_controller_is_mounted(tmp_path: Path) -> None:
+    old_quota(tmp_path / "cpu", 100_000)
+    (tmp_path / "memory" / "docker").mkdir(parents=True)
+    (tmp_path / "memory" / "docker" / "memory.limit_in_bytes").write_text(f"{2**30}\n")
+    assert usable_memory(tmp_path, member(tmp_path, "8:memory:/docker\n4:cpu:/docker\n0::/\n")) == 2**30

@@ -1,13 +1,7 @@
-"""How many cores this process really has, and how the model's calls share them.
+"""What of the machine this process may use: the cores and the memory that system and container leave it.
 
-A pool of more threads than the scheduler and the container let it use does not run faster; under a CPU quota it is
-stopped for the rest of each period instead, which a caller sees as latency.
-
-**Lanes.** The model answers several calls side by side, each on a core of its own, rather than one on all cores: the
-threads of one call wait for each other after every layer, and whoever takes a core for a moment, a decoder above all,
-stops them all. Xception on two cores, with two programs beside it that took a third of a core each: 107 images/s
-in int8 and 63 in TensorFlow's bfloat16 in two lanes, 85 and 45 in one. An image that comes alone is answered later for
-it, after 13 ms instead of 8 (int8).
+A pool of more threads than cores does not run faster; under a CPU quota it is stopped for the rest of each period
+instead, which a caller sees as latency. Who takes more memory than the container has is ended.
 """
 
 from __future__ import annotations
@@ -20,9 +14,6 @@ from pathlib import Path, PurePosixPath
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
-MOST_LANES = 8
-"""Each holds the activations of a batch, and a thread that asks."""
-
 
 def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """Cores by affinity, and no more than the tightest CPU quota around the process, rounded up; at least 1.
@@ -33,17 +24,25 @@ def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quotas = [math.ceil(quota) for folder in _groups(cgroups, membership) if (quota := _quota(folder)) is not None]
+    quotas = [
+        math.ceil(quota) for folder in _groups(cgroups, membership, "cpu") if (quota := _quota(folder)) is not None
+    ]
     return max(1, min([cores, *quotas]))
 
 
-def lanes() -> int:
-    """How many calls of the model run side by side on this machine's cores."""
-    return min(usable_cores(), MOST_LANES)
+def usable_memory(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
+    """Bytes of the machine's memory, and no more than the tightest limit around the process.
+
+    Args:
+        cgroups: see `usable_cores`.
+        membership: see `usable_cores`.
+    """
+    limits = [limit for folder in _groups(cgroups, membership, "memory") if (limit := _limit(folder)) is not None]
+    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *limits])
 
 
-def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:
-    """The process's own CPU group and those around it: each may have a quota, and all of them hold.
+def _groups(cgroups: Path, membership: Path, controller: str) -> Iterator[Path]:
+    """The process's own group and those around it: each may have a limit, and all of them hold.
 
     In a container the path of the membership is often the host's, which is not mounted there; the
     container's own group is then the root.
@@ -54,7 +53,7 @@ def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         mount = cgroups / controllers if controllers else cgroups
         inside = PurePosixPath(path.lstrip("/"))
@@ -73,3 +72,13 @@ def _quota(group: Path) -> float | None:
         return int(limit) / int(period) if int(limit) > 0 else None
     except (OSError, ValueError):  # no such group; "max"
         return None
+
+
+def _limit(group: Path) -> int | None:
+    """Bytes that the group may take, or null without a limit or such a group."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return int((group / name).read_text("ascii"))
+        except (OSError, ValueError):  # no such group; "max"
+            continue
+    return None
