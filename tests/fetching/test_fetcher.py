@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import FetchError, HttpStatus, UrlBlocked
-from consumer.fetching import Fetcher, fetcher
+from consumer.fetching import Fetcher
 from consumer.fetching.connections import MOST_AGE_S, MOST_IDLE_S
+from consumer.fetching.fetcher import concurrency
 from consumer.settings import Settings
 from tests.fetching.conftest import MakeFetcher
 from tests.fetching.server import IMAGE, Answer, HostileServer, Repeat, head, ok, redirect
@@ -358,6 +359,6 @@ def test_closing_ends_a_fetch_under_way(server: HostileServer, make_fetcher: Mak
 def test_threads_are_as_many_as_may_hold_a_largest_image_each_in_an_eighth_of_the_memory(
     monkeypatch: pytest.MonkeyPatch, gibibytes: float, threads: int
 ) -> None:
-    monkeypatch.setattr(fetcher, "usable_memory", lambda: int(gibibytes * 2**30))
-    assert fetcher.concurrency(Settings()) == threads
-    assert fetcher.concurrency(Settings(fetch_concurrency=7)) == 7
+    monkeypatch.setattr("consumer.fetching.fetcher.usable_memory", lambda: int(gibibytes * 2**30))
+    assert concurrency(Settings()) == threads
+    assert concurrency(Settings(fetch_concurrency=7)) == 7
