@@ -98,6 +98,12 @@ class Health:
         self._moved_at = clock()
         self._in_flight = 0
         self._when_ready: Callable[[], object] | None = None
+        self._longest_call_s: Callable[[], float] = lambda: 0.0
+
+    def watch_model(self, longest_call_s: Callable[[], float]) -> None:
+        """Of several calls side by side one may hang while the others go on: asks how long the longest takes already,
+        in seconds, whenever it judges."""
+        self._longest_call_s = longest_call_s
 
     def when_ready(self, call: Callable[[], object]) -> None:
         """Has ``call`` called once, on the thread that makes the service ready for the first time."""
@@ -186,6 +192,8 @@ class Health:
         if self._in_flight and now - self._moved_at > self._stuck_after_s:
             text = f"none of the {self._in_flight} events in flight gets finished"
             return (Reason("work_stuck", text, now - self._moved_at),)
+        if (took_s := self._longest_call_s()) > self._stuck_after_s:
+            return (Reason("work_stuck", "a call of the model does not end", took_s),)
         return ()
 
 

@@ -323,6 +323,7 @@ class Service:
             on_predict=partial(self.metrics.observe_stage, "predict"),
         )
         self._closing.callback(batcher.close)
+        self.health.watch_model(batcher.longest_call_s)
         decoder = Decoder(model.config.input_size, self.settings.image_max_pixels, self._decoders())
         self._closing.callback(decoder.close)
         decoder.start()

@@ -68,6 +68,8 @@ class Batcher:
         self._sparing = Sparing(log, "failures of the model", clock)
         self._changed = threading.Condition()
         self._closed = False
+        self._began: dict[int, float] = {}
+        """Threads whose call is under way → since when."""
         self._threads = [
             threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True) for number in range(lanes)
         ]
@@ -78,6 +80,11 @@ class Batcher:
     def queued(self) -> int:
         """Images that wait for their call."""
         return len(self._queue)
+
+    def longest_call_s(self) -> float:
+        """For how many seconds the longest of the calls under way has taken already; 0 if there is none."""
+        began = list(self._began.values())
+        return self._clock() - min(began) if began else 0.0
 
     def submit(self, pixels: Pixels, *, urgent: bool = False) -> Future[Probabilities]:
         """Queues an image, uint8 (height, width, 3); ``urgent`` goes first.
@@ -127,12 +134,15 @@ class Batcher:
                     return batch
 
     def _ask(self, batch: list[Waiting]) -> None:
-        began = self._clock()
+        thread = threading.get_ident()
+        self._began[thread] = began = self._clock()
         try:
             answers = list(zip(batch, self._predict(np.stack([one.pixels for one in batch])), strict=True))
         except Exception as error:  # noqa: BLE001 - a backend raises what it likes; each image gets its answer
             self._ask_in_halves(batch, error)
             return
+        finally:
+            self._began.pop(thread, None)
         took = self._clock() - began
         self._on_batch(len(batch))
         for one, answer in answers:

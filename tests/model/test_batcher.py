@@ -128,3 +128,19 @@ def test_closing_answers_what_is_queued_and_takes_no_more() -> None:
     assert values(futures) == [0, 1, 2, 3, 4]
     with pytest.raises(Overloaded):
         batcher.submit(image(1))
+
+
+def test_it_tells_how_long_the_longest_call_takes_already() -> None:
+    now = 100.0
+    model = Model()
+    batcher = Batcher(model, max_size=1, max_wait_s=0.0, lanes=2, clock=lambda: now)
+    assert batcher.longest_call_s() == 0.0
+    model.gate.clear()
+    answers = [batcher.submit(image(0))]
+    assert model.called.wait(10)
+    now += 5.0
+    assert batcher.longest_call_s() == 5.0
+    model.gate.set()
+    values(answers)
+    batcher.close()
+    assert batcher.longest_call_s() == 0.0
