@@ -41,6 +41,7 @@ class FakeModel:
         self.info = ModelInfo("fake", "1", "tensorflow")
         self.config = SimpleNamespace(input_size=(8, 8))
         self.max_batch = 8
+        self.lanes = 1
         self.choice = None
         self.fails = False
 

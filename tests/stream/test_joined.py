@@ -24,6 +24,7 @@ MODEL = SimpleNamespace(
     info=ModelInfo("none", "1", "tensorflow"),
     config=SimpleNamespace(input_size=(8, 8)),
     max_batch=8,
+    lanes=1,
     choice=None,
     predict=list,
 )
