@@ -14,6 +14,9 @@ from pathlib import Path, PurePosixPath
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
+UNTOLD = 2 * 2**30
+"""Bytes of memory of a machine that does not tell."""
+
 
 def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """Cores by affinity, and no more than the tightest CPU quota around the process, rounded up; at least 1.
@@ -38,7 +41,11 @@ def usable_memory(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int
         membership: see `usable_cores`.
     """
     limits = [limit for folder in _groups(cgroups, membership, "memory") if (limit := _limit(folder)) is not None]
-    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *limits])
+    try:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError):  # not every system tells
+        limits.append(UNTOLD)
+    return min(limits)
 
 
 def _groups(cgroups: Path, membership: Path, controller: str) -> Iterator[Path]:

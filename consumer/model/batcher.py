@@ -82,7 +82,8 @@ class Batcher:
         return len(self._queue)
 
     def longest_call_s(self) -> float:
-        """For how many seconds the longest of the calls under way has taken already; 0 if there is none."""
+        """For how many seconds the longest of the calls under way has taken already, with what is done with its answers
+        on its thread; 0 if there is none."""
         began = list(self._began.values())
         return self._clock() - min(began) if began else 0.0
 
@@ -138,23 +139,23 @@ class Batcher:
         self._began[thread] = began = self._clock()
         try:
             answers = list(zip(batch, self._predict(np.stack([one.pixels for one in batch])), strict=True))
-        except Exception as error:  # noqa: BLE001 - a backend raises what it likes; each image gets its answer
+        except BaseException as error:  # noqa: BLE001 - a backend raises what it likes; each image gets its answer
             self._ask_in_halves(batch, error)
             return
-        finally:
-            self._began.pop(thread, None)
         took = self._clock() - began
         self._on_batch(len(batch))
         for one, answer in answers:
             self._on_wait(began - one.since)
             self._on_predict(took)
             one.answer.set_result(answer)
+        self._began.pop(thread, None)
 
-    def _ask_in_halves(self, batch: list[Waiting], error: Exception) -> None:
+    def _ask_in_halves(self, batch: list[Waiting], error: BaseException) -> None:
         if len(batch) == 1:
             kind = type(error).__name__
             self._sparing.log(logging.ERROR, kind, "the model failed for one image: %s: %s", kind, error)
             batch[0].answer.set_exception(ModelFailed("the model could not answer for this image"))
+            self._began.pop(threading.get_ident(), None)
             return
         middle = len(batch) // 2
         self._ask(batch[:middle])

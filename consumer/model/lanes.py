@@ -8,6 +8,8 @@ lane. An image that comes alone is answered later for it, after 13 ms instead of
 
 from __future__ import annotations
 
+import math
+
 from consumer.machine import usable_cores
 
 MOST_LANES = 8
@@ -15,5 +17,7 @@ MOST_LANES = 8
 
 
 def lanes() -> int:
-    """As many as there are cores, and each call has a core, or its share of them where there are more."""
-    return min(usable_cores(), MOST_LANES)
+    """As many as there are cores; where these are more than `MOST_LANES`, each has as many as another: 12 are six lanes
+    of two."""
+    cores = usable_cores()
+    return cores // math.ceil(cores / MOST_LANES)

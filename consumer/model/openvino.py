@@ -139,7 +139,8 @@ class OpenVinoBackend:
 
     def __init__(self, precision: str, compiled: Any, outputs: list[Any]) -> None:
         self.precision = precision
-        self.lanes = lanes()
+        # Fewer than asked for where two of the cores are threads of one.
+        self.lanes = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._outputs = outputs
         self._free: SimpleQueue[Any] = SimpleQueue()  # a request that is under way refuses another call
         for _ in range(self.lanes):

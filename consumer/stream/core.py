@@ -305,12 +305,15 @@ class StreamCore:
         return not self._pace.failing and (self._stopping or bool(self._leaving))
 
     def _gather(self) -> Publish:
-        """The fronts of all partitions, up to the limits of one publication; leaving ones first."""
+        """The fronts of all partitions, up to the limits of one publication; leaving ones first, then the oldest: where
+        the limits are small, nobody is left out for good."""
         claims: list[Claim] = []
         outcomes: list[Outcome] = []
         offsets: dict[int, int] = {}
         size = 0
-        for ledger in sorted(self._fronts(), key=lambda ledger: ledger.partition not in self._leaving):
+        for ledger in sorted(
+            self._fronts(), key=lambda ledger: (ledger.partition not in self._leaving, ledger.entries[0].arrived)
+        ):
             for entry in ledger.front():
                 if len(claims) >= self._pace.most or (claims and size >= self._limits.publish_bytes):
                     break

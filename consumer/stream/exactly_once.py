@@ -142,6 +142,7 @@ class TransactionalPublisher:
         try:
             producer.begin_transaction()
             outbox.put(publication, deadline)
+            outbox.await_acknowledged(deadline)
             if outbox.failed:
                 self._abort(deadline)
                 return outbox.answer() or Published(Result.ABORTED, "the transaction failed")
@@ -181,6 +182,7 @@ class TransactionalPublisher:
             producer.begin_transaction()
         except KafkaException as error:
             self._broke(error.args[0])
+            self._hanging_at = 0.0  # with the next producer
             return
         for step in (
             lambda: hanging.touch(producer, self._topics, lambda: deadline - self._clock()),

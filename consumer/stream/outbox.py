@@ -117,7 +117,7 @@ class Outbox:
                 continue
             size = sum(message.size for message in messages)
             if part.claims and part.size + size > room:
-                self._send_all(deadline)
+                self.await_acknowledged(deadline)
                 if self.failed:
                     return
                 part = _Part()
@@ -208,7 +208,7 @@ class Outbox:
             self._attempt.pending += 1
             return True
 
-    def _send_all(self, deadline: float) -> None:
+    def await_acknowledged(self, deadline: float) -> None:
         """Waits until all is acknowledged, or one is refused: then librdkafka sends nothing more in a transaction."""
         while not self.failed:
             self.producer.flush(max(0.0, min(PEEK_S, deadline - self._clock())))

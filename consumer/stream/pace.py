@@ -11,14 +11,17 @@ LATER = 0.1
 """How much later an outcome may come because of a pause: where even the quickest event takes two seconds, since it
 waits behind others, nobody sees 0.2 s more."""
 
+LONG_S = 2.0
+"""A publication that failed sooner than that did not fail of its size: most take some 10 ms."""
+
 
 class Pace:
     """Pauses between publications: short ones that gather outcomes, longer ones after failures. Times are monotonic
     seconds.
 
-    After a failure the next one has half as many outcomes, after a success twice as many, up to the limit. What does
-    not get through as a whole in the time that one may take (4 MB over 3 Mbit/s do not) would never get through
-    otherwise; where the size was not the reason, the thousand is reached again after ten publications, half a second.
+    After one that failed and took long the next one has half as many outcomes, after each success an eighth more, up
+    to the limit. What does not get through as a whole in the time that one may take (4 MB over 3 Mbit/s do not) would
+    never get through otherwise.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -52,16 +55,17 @@ class Pace:
         """
         self._failures = 0
         limits = self._limits
-        self._most = min(limits.publish_outcomes, 2 * self._most)
-        unseen_s = min(limits.publish_pause_late_s, LATER * quickest_s)
-        pause_s = min(limits.publish_pause_s, max(limits.publish_pause_each_s * self._outcomes, now - self._began))
-        self._next = now + max(pause_s, unseen_s)
+        self._most = min(limits.publish_outcomes, self._most + max(1, self._most // 8))
+        flood_s = max(limits.publish_pause_s, min(limits.publish_pause_late_s, LATER * quickest_s))
+        pause_s = max(limits.publish_pause_each_s * self._outcomes, now - self._began)
+        self._next = now + min(pause_s, flood_s)
 
     def failed(self, now: float) -> None:
         """It is not there, or nobody knows."""
         self._next = now + min(LONGEST_RETRY_PAUSE_S, self._limits.retry_pause_s * 2**self._failures)
         self._failures = min(self._failures + 1, 16)
-        self._most = max(1, self._outcomes // 2)
+        if now - self._began > LONG_S:
+            self._most = max(1, self._outcomes // 2)
 
     def left_s(self, now: float) -> float:
         """Seconds until the pause is over."""

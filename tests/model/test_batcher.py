@@ -72,11 +72,34 @@ def test_as_many_calls_as_there_are_lanes_run_side_by_side() -> None:
     batcher.close()
 
 
-def test_while_one_lane_waits_for_company_another_may_take_the_batch_that_is_full() -> None:
-    batcher = Batcher(Model(), max_size=2, max_wait_s=0.02, lanes=4)
-    for _ in range(200):
-        assert values([batcher.submit(image(number)) for number in range(4)]) == [0, 1, 2, 3]
+def test_what_a_lane_leaves_when_it_takes_a_batch_is_seen_to_by_another() -> None:
+    gate = threading.Event()
+
+    def model(images: Pixels) -> list[Probabilities]:
+        if len(images) == 2:
+            assert gate.wait(20)
+        return [answer(one) for one in images]
+
+    batcher = Batcher(model, max_size=4, max_wait_s=0.3, lanes=2)
+    assert values([batcher.submit(image(0))]) == [0]
+    with batcher._changed:  # nobody takes any before all three are here, and only one lane is told of them
+        three = [batcher.submit(image(number)) for number in (1, 2, 3)]
+    assert values(three[2:]) == [3]
+    gate.set()
     batcher.close()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_lane_outlives_whatever_a_call_raises(error: type[BaseException]) -> None:
+    def model(images: Pixels) -> list[Probabilities]:
+        raise error
+
+    batcher = Batcher(model, max_size=1, max_wait_s=0.0)
+    for number in range(2):
+        with pytest.raises(ModelFailed):
+            batcher.submit(image(number)).result(10)
+    batcher.close()
+    assert batcher.longest_call_s() == 0.0
 
 
 @pytest.mark.parametrize("poison", [[3], [0], [7], [2, 5]])

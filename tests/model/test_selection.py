@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,11 @@ class Fake:
     clock: list[float] = field(default_factory=lambda: [0.0])
     broken: str = ""
     lanes: int = 1
+    lock: Lock = field(default_factory=Lock)
 
     def __call__(self, images: Pixels) -> Heads:
-        self.clock[0] += self.call_takes + self.takes * len(images)
+        with self.lock:  # lanes are threads
+            self.clock[0] += self.call_takes + self.takes * len(images)
         return [np.tile(np.array([[self.sure, 1 - self.sure]], np.float32), (len(images), 1))]
 
 

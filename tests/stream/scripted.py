@@ -46,6 +46,12 @@ class Scripted:
         self._call("produce")
         on_delivery(None, None)
 
+    def flush(self, _: float) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return 0
+
     def send_offsets_to_transaction(self, *_: Any) -> None:
         self._call("offsets")
 

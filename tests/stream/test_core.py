@@ -8,6 +8,7 @@ import pytest
 
 from consumer.stream.core import StreamCore
 from consumer.stream.limits import Limits
+from consumer.stream.pace import LONG_S
 from consumer.stream.protocol import (
     Action,
     Claim,
@@ -225,17 +226,9 @@ def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them_or_as_lo
     assert stream.pause_s(100 + took_s) == pytest.approx(pause_s)
 
 
-@pytest.mark.parametrize(
-    ("each_s", "quickest_s", "pause_s"),
-    [
-        *((1.0, quickest_s, pause_s) for quickest_s, pause_s in [(0.3, 0.05), (0.5, 0.05), (1.0, 0.1), (60.0, 0.25)]),
-        *((0.01, quickest_s, pause_s) for quickest_s, pause_s in [(0.05, 0.02), (2.0, 0.2)]),
-    ],
-)
-def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(
-    each_s: float, quickest_s: float, pause_s: float
-) -> None:
-    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=each_s)
+@pytest.mark.parametrize(("quickest_s", "pause_s"), [(0.3, 0.05), (0.5, 0.05), (1.0, 0.1), (2.0, 0.2), (60.0, 0.25)])
+def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(quickest_s: float, pause_s: float) -> None:
+    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=1.0)
     early, late = record(0, 0), record(0, 1)
     stream.received([early], 0.0)
     stream.received([late], 100 - quickest_s)
@@ -267,23 +260,43 @@ def test_a_publication_is_no_larger_than_its_limits() -> None:
 
 
 @pytest.mark.parametrize("answer", [ABORTED, UNKNOWN])
-def test_what_did_not_get_through_as_a_whole_is_sent_in_halves_and_then_in_larger_parts_again(
-    answer: Published,
+@pytest.mark.parametrize(("took_s", "sizes"), [(LONG_S + 1, [32, 16, 8, 4]), (LONG_S - 1, [32, 32, 32, 32])])
+def test_what_does_not_get_through_in_time_is_sent_in_halves_and_then_in_slowly_larger_parts(
+    answer: Published, took_s: float, sizes: list[int]
 ) -> None:
-    stream = core(publish_outcomes=7, publish_pause_s=0.0, publish_pause_each_s=0.0, retry_pause_s=0.0)
-    for claim in work(stream, *range(20)):
+    stream = core(publish_outcomes=32, publish_pause_s=0.0, publish_pause_each_s=0.0, retry_pause_s=0.0)
+    for claim in work(stream, *range(64)):
         stream.finished(claim, outcome())
+    now = 0.0
 
     def publish(answer: Published) -> int:
-        size = len(publication(stream.actions(0.0)).claims)
-        stream.published(answer, 0.0)
+        nonlocal now
+        now += 1.0  # whatever the pause is
+        size = len(publication(stream.actions(now)).claims)
+        now += took_s
+        stream.published(answer, now)
         if answer is UNKNOWN:
-            stream.actions(0.0)
-            stream.resolved({0: 0}, 0.0)
+            stream.actions(now)
+            stream.resolved({0: 0}, now)
         return size
 
-    assert [publish(answer) for _ in range(5)] == [7, 3, 1, 1, 1]
-    assert [publish(COMMITTED) for _ in range(4)] == [1, 2, 4, 7]
+    assert [publish(answer) for _ in sizes] == sizes
+    if sizes[-1] == 4:
+        assert [publish(COMMITTED) for _ in range(8)] == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_who_has_waited_longest_is_published_first_so_that_no_partition_is_left_out() -> None:
+    stream = core(publish_outcomes=2, publish_pause_s=0.0, publish_pause_each_s=0.0)
+    for offset in range(6):
+        stream.received([record(offset, 0)], float(offset))
+    stream.received([record(0, 1)], 2.5)
+    for claim in submitted(stream.actions(6.0)):
+        stream.finished(claim, outcome())
+    order = []
+    for _ in range(3):
+        order.append([(one.partition, one.offset) for one in publication(stream.actions(6.0)).claims])
+        stream.published(COMMITTED, 6.0)
+    assert order == [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(1, 0), (0, 4)]]
 
 
 def test_a_publication_of_unknown_result_is_resolved_before_anything_else_is_published() -> None:

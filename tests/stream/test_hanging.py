@@ -62,7 +62,7 @@ def test_a_transaction_of_every_output_partition_and_the_offsets_is_aborted_and_
     instance = Instance()
     assert instance.abort_hanging() == TOUCHED
     assert instance.publisher.publish(ONE, 5.0).result is Result.COMMITTED
-    assert instance.calls[len(TOUCHED) :] == ["init", "begin", "produce", "offsets", "commit"]
+    assert instance.calls[len(TOUCHED) :] == ["init", "begin", "produce", "flush", "offsets", "commit"]
 
 
 def test_it_is_done_again_after_a_while() -> None:
