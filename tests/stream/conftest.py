@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 
-from consumer.stream.timely import LEAVING
 from ops.local_kafka import LocalKafka, jars
 from tests.brokers import Kafka
 from tests.stream.stage import Stage
@@ -34,11 +32,3 @@ def own_broker(kafka: Kafka) -> Iterator[LocalKafka]:
 def own_kafka(own_broker: LocalKafka) -> Kafka:
     """The same, to make topics on."""
     return Kafka(own_broker.bootstrap_servers, "local")
-
-
-@pytest.fixture(autouse=True)
-def _whoever_was_given_up_is_gone() -> None:
-    """The publisher makes no producer while many are leaving, those of earlier tests too."""
-    for thread in threading.enumerate():
-        if thread.name == LEAVING:
-            thread.join(20.0)

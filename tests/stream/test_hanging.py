@@ -3,6 +3,8 @@ four runs stood still for ever without it."""
 
 from __future__ import annotations
 
+import gc
+import threading
 from typing import Any, cast
 
 import pytest
@@ -11,6 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from consumer.stream.exactly_once import HANGING_EVERY_S, TransactionalPublisher
 from consumer.stream.protocol import Result
 from consumer.stream.source import Source
+from consumer.stream.timely import LEAVING
 from tests.brokers import Kafka
 from tests.stream.scripted import FATAL, GENERATION, ONE, RETRIABLE, Scripted
 from tests.stream.stage import PARTITIONS, Stage
@@ -18,6 +21,15 @@ from tests.stream.test_absence import Group
 from tests.stream.test_exactly_once import BUDGET_S, Joined, publication, seen
 
 TOUCHED = ["begin", "produce", "produce", "flush", "offsets", "abort", "purge"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _whoever_was_given_up_is_gone() -> None:
+    """The publisher makes no producer while many are leaving, those of earlier tests too."""
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == LEAVING:
+            thread.join(20.0)
 
 
 class Touching(Scripted):
