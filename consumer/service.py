@@ -5,7 +5,7 @@
     main thread      signals, the watchdog; makes the rest and waits
     stream           `StreamLoop`: consumer, core, producer
     fetch-N          `Predictor`: fetch, and have it decoded in processes of their own
-    batcher          the model
+    batcher-N        the model, a call each
     http             `WebServer`, up from the start, so that /livez answers while the model loads
 
 Start here to read the code: an event's way is `Source` → `StreamCore` → `Worker` → `Predictor` →
@@ -336,7 +336,7 @@ class Service:
             ),
             decoder,
             batcher,
-            waiting=2 * size * model.lanes,  # one batch in each lane of the model, one to follow it
+            waiting=2 * size * model.lanes,  # one batch in each lane of the model, one to follow each
             cache=AnswerCache(kept_bytes) if kept_bytes else None,
             on_stage=self.metrics.observe_stage,
             on_recalled=self.metrics.recalled_answers.inc,

@@ -2,13 +2,13 @@
 
 No thread and no clock: the time is passed in.
 
-**When.** An image goes as soon as the model is free, unless company is likely: if the image before it
+**When.** An image goes as soon as a lane of the model is free, unless company is likely: if the image before it
 came less than ``max_wait_s`` earlier, the next one probably will too, so it waits for a full batch, at
 most ``max_wait_s``. An urgent image is waited with for nobody. So a single image pays no wait, a stream
 fills its batches, and what gathers during a call goes as soon as that call ends.
 
-**Who.** As many as the largest batch shape that can be filled: of 13 the first 8, while the other 5 are
-joined by whoever comes during that call. Urgent ones go ahead of everybody who came up to
+**Who.** As many as the largest batch shape that can be filled: of 13 the first 8, while the other 5 take another
+lane, or are joined by whoever comes during that call. Urgent ones go ahead of everybody who came up to
 `HEAD_START_S` before them: first in all ordinary cases, and yet no flood of them holds the others up
 for good.
 """

@@ -16,16 +16,16 @@ INPUT = "images"
 
 
 def lanes_here() -> int:
-    """As `lanes`; one where a GPU answers, since calls take turns there.
-
-    Their pool of threads is one, as many as cores: so a call that is alone has all of them (Xception in float32 on two
-    cores: 37 images/s singly, and 48 in two lanes of batches of 4; with a thread for each 24 and 48).
-    """
+    """As `lanes`; one where a GPU answers, since calls take turns there."""
     return 1 if import_tensorflow().config.list_physical_devices("GPU") else lanes()
 
 
 def set_threads() -> None:
-    """Gives TensorFlow the cores that the process really has; a no-op once its runtime has started."""
+    """Gives TensorFlow the cores that the process really has; a no-op once its runtime has started.
+
+    Calls side by side share one pool, with as many threads as cores: so one that is alone has all of them (Xception in
+    float32 on two cores: 37 images/s singly, and 48 in two lanes of batches of 4; with a thread for each 24 and 48).
+    """
     tf = import_tensorflow()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(usable_cores())
