@@ -160,7 +160,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG00
     except ServiceError as error:
         log.error("%s", error)  # noqa: TRY400 - a line that says what to do, not a trace
         code = error.exit_code
-    except Exception:
+    except Exception:  # the outermost frame: whatever nobody expected is told with its stack, and the process ends
         log.exception("unexpected: this is a bug")
         code = 1
     starting.over()

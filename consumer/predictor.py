@@ -152,7 +152,7 @@ class Predictor:
         self._places.acquire()
         try:
             predicted = self._batcher.submit(pixels)
-        except BaseException:
+        except BaseException:  # whatever it is, it is raised again, and the place is not lost
             self._places.release()
             raise
         predicted.add_done_callback(lambda _: self._places.release())

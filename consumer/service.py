@@ -96,6 +96,7 @@ class Service:
         self.metrics = Metrics()
         # An image may rightly take as long as its deadline, and a turn as long as its calls: stuck is more than that.
         self._stuck_after_s = max(settings.stuck_after_s, settings.fetch_deadline_s + 5, LONGEST_TURN_S + 5)
+        self._fetch_concurrency = concurrency(settings)
         self.health = Health(self._stuck_after_s)
         self.failures = RecentFailures()
         self._began = time.monotonic() if began is None else began
@@ -216,7 +217,7 @@ class Service:
             stream=self._loop.status if self._loop else None,
             failures=self.failures,
             tuned={
-                "FETCH_CONCURRENCY": concurrency(self.settings),
+                "FETCH_CONCURRENCY": self._fetch_concurrency,
                 "BATCH_MAX_SIZE": size,
                 "BATCH_MAX_WAIT_MS": f"{1000 * wait_s:g}",
                 "STUCK_AFTER_S": f"{self._stuck_after_s:g}",

@@ -53,7 +53,7 @@ def open_consumer(settings: Settings, topic: str) -> tuple[Consumer, Troubles, i
     try:
         preflight.reach(consumer, troubles, settings)
         return consumer, troubles, preflight.partitions_of(consumer, topic, "--topic", settings)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: it is raised again, and the consumer has left
         consumer.close()
         raise
 

@@ -12,16 +12,9 @@ from consumer.errors import ConnectFailed, HttpStatus, ModelFailed
 from consumer.events import Failure
 from consumer.failures import MOST, SHORT, FailedEvent, RecentFailures
 from consumer.logs.sparing import LINES, WINDOW_S
+from tests.clock import Clock
 
 FAILURE = Failure.of(HttpStatus(404))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def of_topic(offset: int, failure: Failure = FAILURE) -> FailedEvent:

@@ -114,9 +114,11 @@ class Batcher:
             thread.join()
 
     def _run(self) -> None:
+        thread = threading.get_ident()
         while (batch := self._next()) is not None:
             if batch:
                 self._ask(batch)
+                self._began.pop(thread, None)
 
     def _next(self) -> list[Waiting] | None:
         """Waits for the next batch; null when closed and empty."""
@@ -135,8 +137,7 @@ class Batcher:
                     return batch
 
     def _ask(self, batch: list[Waiting]) -> None:
-        thread = threading.get_ident()
-        self._began[thread] = began = self._clock()
+        self._began[threading.get_ident()] = began = self._clock()
         try:
             answers = list(zip(batch, self._predict(np.stack([one.pixels for one in batch])), strict=True))
         except BaseException as error:  # noqa: BLE001 - a backend raises what it likes; each image gets its answer
@@ -148,14 +149,12 @@ class Batcher:
             self._on_wait(began - one.since)
             self._on_predict(took)
             one.answer.set_result(answer)
-        self._began.pop(thread, None)
 
     def _ask_in_halves(self, batch: list[Waiting], error: BaseException) -> None:
         if len(batch) == 1:
             kind = type(error).__name__
             self._sparing.log(logging.ERROR, kind, "the model failed for one image: %s: %s", kind, error)
             batch[0].answer.set_exception(ModelFailed("the model could not answer for this image"))
-            self._began.pop(threading.get_ident(), None)
             return
         middle = len(batch) // 2
         self._ask(batch[:middle])

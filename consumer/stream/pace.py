@@ -51,7 +51,7 @@ class Pace:
         """It is there; the quickest of its outcomes took so long from its arrival.
 
         The pause is no shorter than what it took: for about so long the broker goes on ending it (its markers), and a
-        transaction that begins meanwhile is told to try again, which librdkafka does after 300 ms.
+        transaction that begins meanwhile is told to try again.
         """
         self._failures = 0
         limits = self._limits

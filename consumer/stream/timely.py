@@ -71,7 +71,7 @@ class TimelyProducer(Producer):
             self._handing_over.result(timeout)
         except TimeoutError:
             raise KafkaException(UNANSWERED) from None
-        except BaseException:
+        except BaseException:  # whatever it was, it is the answer, and the next call asks anew
             self._handing_over = None
             raise
         self._handing_over = None

@@ -63,7 +63,7 @@ class Frame:
 
         try:
             await self._app(scope, receive, send_framed)
-        except Exception:
+        except Exception:  # whatever it is, it is told with its stack, and the caller gets an answer or is cut off
             log.exception("%s %s failed", scope["method"], printable(scope["path"])[:200])
             if begun:
                 raise  # too late for an answer: the server has to cut the connection

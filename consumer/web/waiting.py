@@ -78,7 +78,7 @@ class Waiting:
             raise Overloaded("as many images as the service takes at once, of this host or of all, are being worked on")
         try:
             future = submit(url)
-        except BaseException:
+        except BaseException:  # whatever it is, it is raised again, and the place is not lost
             self._places.give_back(domain)
             raise
         future.add_done_callback(lambda _: self._places.give_back(domain))

@@ -100,7 +100,7 @@ class LocalKafka:
         try:
             self._format(folder)
             self.start()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: it is raised again, and no broker stays behind
             self.close()
             raise
         return self

@@ -7,16 +7,9 @@ import logging
 import pytest
 
 from consumer.logs.sparing import LINES, WINDOW_S, Sparing
+from tests.clock import Clock
 
 log = logging.getLogger("sparing")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

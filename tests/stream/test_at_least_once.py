@@ -17,6 +17,7 @@ from consumer.stream.clients import CommitAnswer
 from consumer.stream.commits import AGAIN_AFTER_S
 from consumer.stream.protocol import Claim, Publish, Result
 from consumer.stream.source import Source
+from tests.clock import Clock
 
 
 class Offsets:
@@ -40,13 +41,6 @@ class Offsets:
         self.commit_answers.append((error, answers))
         if not self.failing:
             self.committed |= offsets
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class PurgedProducer(Producer):

@@ -52,6 +52,7 @@ def test_whoever_drops_it_while_it_was_never_ready_goes_on_at_once(attempt: int)
     producer = TimelyProducer(NOBODY | {"transactional.id": f"never-{attempt}"})
     with suppress(KafkaException):  # pytest.raises would keep its frames, and this one's producer
         producer.init_transactions(0.01)
+        pytest.fail("it was ready")
     gone = weakref.ref(producer)
     producer.purge()
     began = time.monotonic()

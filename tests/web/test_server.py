@@ -16,7 +16,7 @@ import requests
 
 from consumer.errors import SettingsError
 from consumer.events import Answer
-from consumer.web import WebServer
+from consumer.web import Submit, WebServer
 from tests.web.asking import PREDICT, PREDICTION
 
 
@@ -112,6 +112,18 @@ def connection(server: WebServer, path: str) -> AbstractContextManager[socket.so
     return closing(caller)
 
 
+def held() -> tuple[Submit, threading.Event, Future[Answer]]:
+    """What is asked for an answer and does not give it, whether it was asked, and the answer."""
+    asked = threading.Event()
+    future: Future[Answer] = Future()
+
+    def submit(_: str) -> Future[Answer]:
+        asked.set()
+        return future
+
+    return submit, asked, future
+
+
 def accepts(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
@@ -121,13 +133,9 @@ def accepts(port: int) -> bool:
 
 
 def test_a_caller_who_leaves_cancels_the_work(app_with: Callable[..., Any]) -> None:
-    future: Future[Answer] = Future()
-    asked, cancelled = threading.Event(), threading.Event()
+    submit, asked, future = held()
+    cancelled = threading.Event()
     future.add_done_callback(lambda _: cancelled.set())
-
-    def submit(_: str) -> Future[Answer]:
-        asked.set()
-        return future
 
     with serving(app_with(submit)) as server:
         with connection(server, PREDICT):
@@ -137,13 +145,7 @@ def test_a_caller_who_leaves_cancels_the_work(app_with: Callable[..., Any]) -> N
 
 
 def test_a_stop_lets_a_request_under_way_finish(app_with: Callable[..., Any]) -> None:
-    future: Future[Answer] = Future()
-    asked = threading.Event()
-
-    def submit(_: str) -> Future[Answer]:
-        asked.set()
-        return future
-
+    submit, asked, future = held()
     server = WebServer(app_with(submit), "127.0.0.1", 0)
     server.start()
     with ThreadPoolExecutor(2) as callers:
@@ -161,13 +163,7 @@ def test_a_stop_lets_a_request_under_way_finish(app_with: Callable[..., Any]) ->
 
 
 def test_a_stop_does_not_wait_longer_than_its_budget(app_with: Callable[..., Any]) -> None:
-    future: Future[Answer] = Future()
-    asked = threading.Event()
-
-    def submit(_: str) -> Future[Answer]:
-        asked.set()
-        return future
-
+    submit, asked, future = held()
     server = WebServer(app_with(submit, deadline_s=60), "127.0.0.1", 0)
     server.start()
     with connection(server, PREDICT):
