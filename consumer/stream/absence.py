@@ -5,9 +5,10 @@ producer is gone by the end of that call; another one in the same turn would com
 group has given this member's place to a newer instance. It fenced the newer one, was told a moment later, and both
 ended (frozen for 13 s between offsets and commit: the older after 0.7 s, the newer after 1.3).
 
-So whoever comes back asks first. No producer is made until the group's coordinator has answered this consumer again,
-and one more poll has passed, which raises what came in before. The question goes out `OVERDUE_S` after the return: by
-then a heartbeat is overdue, and has gone out before it over the same connection.
+So whoever comes back asks first, and so does one whose offsets the group refuses since it knows another member of
+this name. No producer is made until the group's coordinator has answered this consumer again, and one more poll has
+passed, which raises what came in before. The question goes out `OVERDUE_S` after the return: by then a heartbeat is
+overdue, and has gone out before it over the same connection.
 
 Under ``group.protocol=consumer`` the group knows nothing of the name, so that it cannot tell; see docs/delivery.md.
 """
@@ -41,25 +42,33 @@ class Absence:
         self._source = source
         self._clock = clock
         self._named = named
-        self._seen = clock()
+        self._seen: float | None = None  # before its first poll it has no place that could be taken
         self._ask_at = 0.0
         self._answered = False
         self.doubtful = False
         """Whether a newer instance may be there; then no producer is to be made."""
 
-    def begin(self) -> None:
-        """Whatever took its time until now, nobody was there to be replaced."""
-        self._seen = self._clock()
+    def note(self) -> bool:
+        """Called whenever this process comes by; a call of its own that took long counts as well.
 
-    def note(self) -> None:
-        """Called whenever this process comes by; a call of its own that took long counts as well."""
-        now = self._clock()
-        if self._named and now - self._seen > AWAY_S:
-            self.doubtful, self._answered, self._ask_at = True, False, now + OVERDUE_S
-        self._seen = now
+        Returns:
+            ``doubtful``.
+        """
+        if self._seen is not None:
+            before, self._seen = self._seen, self._clock()
+            if self._seen - before > AWAY_S:
+                self.doubt()
+        return self.doubtful
+
+    def doubt(self) -> None:
+        """There is a reason to: it was away for long, or the group knows another member of its name."""
+        if self._named:
+            self.doubtful, self._answered, self._ask_at = True, False, self._clock() + OVERDUE_S
 
     def polled(self) -> None:
         """Called every turn, after a poll that has raised nothing."""
+        if self._seen is None:
+            self._seen = self._clock()
         self.note()
         if self._answered:
             self.doubtful = self._answered = False

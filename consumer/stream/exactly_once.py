@@ -108,7 +108,6 @@ class TransactionalPublisher:
 
     def start(self, budget_s: float) -> None:
         """Registers the transactional id; a predecessor's open transaction is aborted by it."""
-        self._absence.begin()
         if not self.replace(budget_s):
             raise BrokerError("the transaction coordinator did not answer: are the brokers healthy?")
 
@@ -204,16 +203,21 @@ class TransactionalPublisher:
         """A new producer under the same transactional id, which ends the old one's transaction, and fences whoever has
         that id: not while it may be a newer instance's."""
         self._discard()
-        self._absence.note()
-        if self._fenced or self._absence.doubtful:
+        if self._fenced or self._absence.note():
             return False
         if (count := leaving()) >= MOST_LEAVING:
             self._troubles.warning("leaving", "no new producer: %d that were given up are not gone yet", count)
             return False
         deadline = self._clock() + budget_s
         producer = self._make()
+
+        def begin(left: float) -> None:
+            if self._absence.note():  # the call before took long
+                raise Late("whether this instance's name is still its own is to be asked first")
+            producer.init_transactions(left)
+
         try:
-            self._again(deadline, producer.init_transactions)
+            self._again(deadline, begin)
         except Late as late:
             self._troubles.warning("start", "the transactional producer is not ready: %s", late)
             return False
@@ -264,6 +268,8 @@ class TransactionalPublisher:
         if verdict is Verdict.FENCED:
             self._discard()
             return Published(Result.FENCED, f"{OUTLIVED} ({error.str()})")
+        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+            self._absence.doubt()  # the group knows another member of this name: a poll will tell, if it is a newer one
         if verdict is Verdict.ABORT:
             self._abort(deadline)  # and hears what the broker had to say of each message
             if self._fenced:

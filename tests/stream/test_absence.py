@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.stream import clients, placement
 from consumer.stream.absence import ASK_S, AWAY_S, OVERDUE_S
@@ -13,11 +13,13 @@ from consumer.stream.exactly_once import TransactionalPublisher
 from consumer.stream.protocol import Result
 from consumer.stream.source import Source
 from tests.brokers import Kafka
-from tests.stream.scripted import GENERATION, GOOD, ONE, Scripted, Still
+from tests.stream.scripted import GENERATION, GOOD, ONE, TIMED_OUT, Scripted, Still
 from tests.stream.stage import Stage
 from tests.stream.test_exactly_once import Joined
 
 TURN_S = 0.1
+
+ANOTHER_MEMBER = KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", False, False, True)
 
 
 class Group(Still):
@@ -40,22 +42,41 @@ class Group(Still):
         return self.answers
 
 
-class Instance:
-    """A publisher whose time goes by as a test says."""
+class Slow(Scripted):
+    """Its start takes as long as it may, unless it is answered well."""
 
-    def __init__(self, *, stable: bool = True) -> None:
+    def __init__(self, calls: list[str], script: dict[str, Any], group: Group) -> None:
+        super().__init__(calls, script)
+        self._group = group
+
+    def init_transactions(self, timeout: float) -> None:
+        try:
+            super().init_transactions(timeout)
+        except KafkaException:
+            self._group.now += timeout
+            raise
+
+
+class Instance:
+    """A publisher whose time goes by as a test says.
+
+    Args:
+        unanswered: how often its first start is not answered.
+    """
+
+    def __init__(self, *, stable: bool = True, unanswered: int = 0) -> None:
         self.calls: list[str] = []
-        self.script: dict[str, Any] = {}
+        self.script: dict[str, Any] = {"init": [TIMED_OUT] * unanswered}
         self.group = Group()
         self.publisher = TransactionalPublisher(
-            lambda: cast(Producer, Scripted(self.calls, self.script)),
+            lambda: cast(Producer, Slow(self.calls, self.script, self.group)),
             cast(Source, self.group),
             stable_name=stable,
             transaction_timeout_s=10.0,
             clock=lambda: self.group.now,
         )
         self.group.now += 3 * AWAY_S  # as long as it likes between being made and being started
-        self.publisher.start(5.0)
+        self.publisher.start(30.0)
         self.publisher.tend()
         self.calls.clear()
 
@@ -66,10 +87,10 @@ class Instance:
             self.group.now += TURN_S
             self.publisher.tend()
 
-    def loses_its_producer(self, after_s: float = 0.0) -> None:
+    def loses_its_producer(self, after_s: float = 0.0, refusal: KafkaError = GENERATION) -> None:
         """In a publication that took so long."""
         self.group.freezes_s = after_s
-        self.script["offsets"] = [GENERATION]
+        self.script["offsets"] = [refusal]
         assert self.publisher.publish(ONE, 5.0).result is Result.ABORTED
         self.calls.clear()
 
@@ -106,6 +127,30 @@ def test_what_it_has_it_uses_since_that_fences_nobody(instance: Instance) -> Non
     instance.group.now += 2 * AWAY_S
     assert instance.publisher.publish(ONE, 5.0).result is Result.COMMITTED
     assert instance.calls == GOOD
+
+
+def test_a_start_that_is_not_answered_is_not_asked_for_again_in_the_same_turn(instance: Instance) -> None:
+    instance.loses_its_producer()
+    instance.script["init"] = [TIMED_OUT]
+    assert not instance.publisher.replace(12.0)
+    assert (instance.calls, instance.group.asked_at) == (["init"], [])
+    instance.turn(OVERDUE_S + 2 * TURN_S)
+    assert instance.calls == ["init", "init"]
+    assert len(instance.group.asked_at) == 1
+
+
+def test_its_first_start_may_take_as_long_as_it_likes() -> None:
+    slow = Instance(unanswered=3)
+    assert slow.publisher.publish(ONE, 5.0).result is Result.COMMITTED
+    assert slow.group.asked_at == []
+
+
+def test_one_whose_group_knows_another_of_its_name_asks_before_it_makes_a_producer(instance: Instance) -> None:
+    instance.loses_its_producer(refusal=ANOTHER_MEMBER)
+    assert not instance.publisher.replace(5.0)
+    instance.turn(OVERDUE_S + 2 * TURN_S)
+    assert len(instance.group.asked_at) == 1
+    assert instance.calls == ["init"]
 
 
 def test_while_the_coordinator_is_away_it_is_asked_now_and_then_and_its_first_answer_ends_the_doubt(
