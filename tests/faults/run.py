@@ -97,7 +97,7 @@ class Run:
             self.arena.kafka.create_topic(topic, PARTITIONS)
         self._audience = Audience(self.arena.servers, self.group, self._topics, PARTITIONS)
         self._feed = Feed(
-            self.arena, self._topics["in"], self.size, lambda: self._audience.seen, lambda: not self._rounds
+            self.arena, self._topics["in"], self.size, lambda: self._audience.seen, lambda: not self._hurt_enough
         )
         try:
             self._go()
@@ -152,12 +152,16 @@ class Run:
         while not self.asked.is_set():
             until = self._audience.seen + self.random.randint(*self.size.between)
             self.wait(partial(self._enough, until), self.size.stall_s)
-            if self._feed.over and self._rounds:
+            if self._feed.over and self._hurt_enough:
                 break
             fault = self.scenario.faults[self._rounds % len(self.scenario.faults)]
             fault(self)
             self._rounds += 1
             self._faults += fault not in WAITING
+
+    @property
+    def _hurt_enough(self) -> bool:
+        return self._rounds >= self.scenario.rounds
 
     def _enough(self, outcomes: int) -> bool:
         return self._audience.seen >= outcomes or self._feed.over

@@ -59,7 +59,8 @@ class Scenario:
         options: for every instance, see `tests.faults.instance`.
         proxied: whose way to the brokers leads through the proxy.
         settings: more environment variables.
-        bounds: measured times that must not be passed, in seconds.
+        bounds: measured times whose median must not be longer, in seconds.
+        rounds: how often the faults are done at least, also when everything is published.
         only_broker: it stands on a single broker of its own.
         hurts_brokers: no other run may stand on the same brokers meanwhile.
         large_only: too long for `make test`.
@@ -76,6 +77,7 @@ class Scenario:
     proxied: Literal["none", "first", "all"] = "none"
     settings: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
+    rounds: int = 1
     only_broker: bool = False
     hurts_brokers: bool = False
     large_only: bool = False
@@ -157,7 +159,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     # How soon it is back, with the service's own defaults.
     Scenario("back-stable", (kill_and_start,), instances=1, bounds={"ready to outcome": 2.0}),
     Scenario("back-made-up", (kill_and_start,), instances=1, stable=False, bounds={"end to outcome": 12.0}),
-    Scenario("planned", (join_and_leave,), stable=False, bounds={"join: silence": 2.0, "leave: silence": 2.0}),
+    Scenario(
+        "planned", (join_and_leave,), stable=False, bounds={"join: silence": 2.0, "leave: silence": 2.0}, rounds=3
+    ),
     # Instances.
     STOP,
     KILL,

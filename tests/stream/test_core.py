@@ -2,65 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
 from consumer.stream.core import StreamCore
 from consumer.stream.limits import Limits
-from consumer.stream.pace import LONG_S
-from consumer.stream.protocol import (
-    Action,
-    Claim,
-    Halt,
-    Pause,
-    Publish,
-    Published,
-    Resolve,
-    Result,
-    Resume,
-    Submit,
-)
+from consumer.stream.protocol import Claim, Halt, Pause, Publish, Published, Resolve, Result, Resume
+from tests.stream.cores import ABORTED, COMMITTED, UNKNOWN, core, only, publication, publishing, submitted, work
 from tests.stream.factories import outcome, record
-
-COMMITTED = Published(Result.COMMITTED)
-ABORTED = Published(Result.ABORTED, "as a test wants it")
-UNKNOWN = Published(Result.UNKNOWN, "as a test wants it")
-
-
-def core(**limits: float) -> StreamCore:
-    made = StreamCore(Limits(**limits))  # type: ignore[arg-type] # whatever the test says
-    made.assigned([0, 1])
-    made.actions(0.0)
-    return made
-
-
-def only(kind: type[Action], actions: Iterable[Action]) -> list[Action]:
-    return [action for action in actions if isinstance(action, kind)]
-
-
-def submitted(actions: Iterable[Action]) -> list[Claim]:
-    return [action.claim for action in actions if isinstance(action, Submit)]
-
-
-def publication(actions: Iterable[Action]) -> Publish:
-    (one,) = (action for action in actions if isinstance(action, Publish))
-    return one
-
-
-def work(stream: StreamCore, *offsets: int, partition: int = 0, now: float = 0.0) -> list[Claim]:
-    """Takes events in and begins them all."""
-    stream.received([record(offset, partition) for offset in offsets], now)
-    return submitted(stream.actions(now))
-
-
-def publishing(stream: StreamCore) -> Claim:
-    """One event of partition 0, worked on and handed out for publication."""
-    (claim,) = work(stream, 0)
-    stream.finished(claim, outcome())
-    stream.actions(0.0)
-    return claim
-
 
 # ── assignments ──────────────────────────────────────────────────────────────────────────────────
 
@@ -198,105 +146,6 @@ def test_outcomes_are_released_when_the_commit_is_answered_and_not_before() -> N
     assert stream.busy()
     assert [entry.offset for entry in stream.published(COMMITTED, 0.0)] == [0]
     assert not stream.busy()
-
-
-def test_publications_in_a_flood_keep_their_pause() -> None:
-    stream = core(publish_pause_s=0.5, publish_pause_each_s=1.0)
-    first, second = work(stream, 0, 1)
-    stream.finished(first, outcome())
-    stream.actions(0.0)
-    stream.published(COMMITTED, 1.0)
-    stream.finished(second, outcome())
-    assert only(Publish, stream.actions(1.4)) == []
-    assert stream.due(1.4) == stream.pause_s(1.4) == pytest.approx(0.1)
-    assert publication(stream.actions(1.5)).claims == (second,)
-
-
-@pytest.mark.parametrize(
-    ("together", "took_s", "pause_s"), [(1, 0.0, 0.01), (2, 0.0, 0.02), (6, 0.0, 0.05), (1, 0.03, 0.03), (1, 0.3, 0.05)]
-)
-def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them_or_as_long_as_those_took(
-    together: int, took_s: float, pause_s: float
-) -> None:
-    stream = core(publish_pause_s=0.05, publish_pause_each_s=0.01)
-    for claim in work(stream, *range(together), now=100.0):
-        stream.finished(claim, outcome())
-    assert len(publication(stream.actions(100.0)).claims) == together
-    stream.published(COMMITTED, 100 + took_s)
-    assert stream.pause_s(100 + took_s) == pytest.approx(pause_s)
-
-
-@pytest.mark.parametrize(("quickest_s", "pause_s"), [(0.3, 0.05), (0.5, 0.05), (1.0, 0.1), (2.0, 0.2), (60.0, 0.25)])
-def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(quickest_s: float, pause_s: float) -> None:
-    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=1.0)
-    early, late = record(0, 0), record(0, 1)
-    stream.received([early], 0.0)
-    stream.received([late], 100 - quickest_s)
-    for claim in submitted(stream.actions(99.9)):
-        stream.finished(claim, outcome())
-    stream.actions(100.0)
-    stream.published(COMMITTED, 100.0)
-    assert stream.pause_s(100.0) == pytest.approx(pause_s)
-
-
-def test_nothing_pauses_the_last_publications() -> None:
-    stream = core(publish_pause_s=0.5, publish_pause_each_s=1.0)
-    first, _ = work(stream, 0, 1)
-    stream.finished(first, outcome())
-    stream.actions(0.0)
-    stream.published(COMMITTED, 0.0)
-    assert stream.pause_s(0.0) == 0.5
-    stream.stop()
-    assert stream.pause_s(0.0) == 0.0
-
-
-def test_a_publication_is_no_larger_than_its_limits() -> None:
-    stream = core(publish_outcomes=2, publish_pause_s=0.0)
-    for claim in work(stream, 0, 1, 2):
-        stream.finished(claim, outcome())
-    assert publication(stream.actions(0.0)).offsets == {0: 2}
-    stream.published(COMMITTED, 0.0)
-    assert publication(stream.actions(0.0)).offsets == {0: 3}
-
-
-@pytest.mark.parametrize("answer", [ABORTED, UNKNOWN])
-@pytest.mark.parametrize(("took_s", "sizes"), [(LONG_S + 1, [32, 16, 8, 4]), (LONG_S - 1, [32, 32, 32, 32])])
-def test_what_does_not_get_through_in_time_is_sent_in_halves_and_then_in_slowly_larger_parts(
-    answer: Published, took_s: float, sizes: list[int]
-) -> None:
-    stream = core(publish_outcomes=32, publish_pause_s=0.0, publish_pause_each_s=0.0, retry_pause_s=0.0)
-    for claim in work(stream, *range(64)):
-        stream.finished(claim, outcome())
-    now = 0.0
-
-    def publish(answer: Published) -> int:
-        nonlocal now
-        now += 1.0  # whatever the pause is
-        size = len(publication(stream.actions(now)).claims)
-        now += took_s
-        stream.published(answer, now)
-        if answer is UNKNOWN:
-            stream.actions(now)
-            stream.resolved({0: 0}, now)
-        return size
-
-    assert [publish(answer) for _ in sizes] == sizes
-    if sizes[-1] == 4:
-        assert [publish(COMMITTED) for _ in range(8)] == [2, 3, 4, 5, 6, 7, 8, 9]
-
-
-def test_who_has_waited_longest_is_published_first_so_that_no_partition_is_left_out() -> None:
-    stream = core(publish_outcomes=2, publish_pause_s=0.0, publish_pause_each_s=0.0)
-    for offset in range(6):
-        stream.received([record(offset, 0)], float(offset))
-    stream.received([record(0, 1)], 2.5)
-    for claim in submitted(stream.actions(6.0)):
-        stream.finished(claim, outcome())
-    order = []
-    for _ in range(3):
-        order.append([(one.partition, one.offset) for one in publication(stream.actions(6.0)).claims])
-        stream.published(COMMITTED, 6.0)
-    assert order == [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(1, 0), (0, 4)]]
 
 
 def test_a_publication_of_unknown_result_is_resolved_before_anything_else_is_published() -> None:
