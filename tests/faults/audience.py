@@ -70,6 +70,10 @@ class Audience:
         """The longest silence of any partition that falls into a time, see `silences`; to be asked at the end."""
         return max(silences(feed.events, self._outcomes, during).values(), default=0.0)
 
+    def coordinator_away_s(self) -> float:
+        """For how many seconds the group's coordinator has not answered at a time, at most."""
+        return self._sampler.longest_away_s()
+
     def leave(self) -> None:
         """Looks on no longer."""
         for reader in self._readers:

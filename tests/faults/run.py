@@ -259,7 +259,7 @@ class Run:
             return
         error = instance.last_error()
         self._last_words.append(f"{instance.name} ended with {code}: {error}")
-        if not self.scenario.excuses(code, error):
+        if not self.scenario.excuses(code, error, self._audience.coordinator_away_s()):
             self._crashes.append(code)
 
     def _supervise(self) -> None:

@@ -35,6 +35,9 @@ SHORT = {"KAFKA_SESSION_TIMEOUT_MS": "3000", "KAFKA_PRODUCER_TRANSACTION_TIMEOUT
 FATAL, FENCED = 5, "Static consumer fenced by other consumer"
 """The service's exit code, and librdkafka's words."""
 
+DEFAULT_SESSION_MS = 10_000
+"""What the service asks for by itself (`consumer.stream.clients`)."""
+
 LONGEST_SILENCE = "longest silence"
 """What may be bounded in every scenario, without a fault that measures it."""
 
@@ -82,15 +85,18 @@ class Scenario:
     hurts_brokers: bool = False
     large_only: bool = False
 
-    def excuses(self, code: int, error: str) -> bool:
-        """Whether an instance may end like that: its exit code, and the last error in its log.
+    def excuses(self, code: int, error: str, away_s: float) -> bool:
+        """Whether an instance may end like that: its exit code, the last error in its log, and for how many seconds its
+        group's coordinator has not answered others either.
 
         A member with a stable name that does not reach its coordinator for as long as its session joins again as if
         it were new, and the group refuses what the old one had still on its way: FENCED_INSTANCE_ID, which is fatal
         (librdkafka #3437, open since 2021). Nobody can tell that from a real successor, so the process ends with 5
         and is started again.
         """
-        coordinator_was_away = self.hurts_brokers or self.proxied != "none"
+        hurt = self.hurts_brokers or self.proxied != "none"
+        session_s = float(self.settings.get("KAFKA_SESSION_TIMEOUT_MS", DEFAULT_SESSION_MS)) / 1000
+        coordinator_was_away = hurt or away_s > 2 / 3 * session_s  # three brokers on a machine that stood still
         return self.stable and coordinator_was_away and code == FATAL and FENCED in error
 
     @property

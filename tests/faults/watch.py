@@ -139,8 +139,14 @@ class Sampler:
         self._asked = [TopicPartition(topic, p) for p in range(partitions)]
         self._over = threading.Event()
         self.samples: list[Sample] = []
+        self._answered_at = time.monotonic()
+        self._longest_s = 0.0
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
+
+    def longest_away_s(self) -> float:
+        """For how many seconds the group's coordinator has not answered at a time, at most."""
+        return max(self._longest_s, time.monotonic() - self._answered_at)
 
     def close(self) -> list[Sample]:
         """Ends the thread; gives what it saw."""
@@ -156,6 +162,7 @@ class Sampler:
                 found = self._consumer.committed(self._asked, timeout=2.0)
             except KafkaException:
                 continue  # the coordinator is away or moves: there is nothing to see now
+            self._longest_s, self._answered_at = self.longest_away_s(), time.monotonic()
             at_ms = time.time() * 1000
             offsets = {one.partition: one.offset for one in found if one.error is None and one.offset >= 0}
             if offsets != last:
