@@ -41,11 +41,11 @@ train: .venv/.service ## trains the shipped model again, from its seed (minutes)
 	$(BIN)/python -m consumer.demo.training
 
 .PHONY: bench
-bench: .venv/.bench ## parts, service and what one would write instead, side by side: a table (3 minutes)
+bench: .venv/.bench ## parts, service and what one would write instead, side by side: a table (4 minutes)
 	$(BIN)/python -m ops.bench --json bench.json --plot bench.png
 
 .PHONY: bench-full
-bench-full: .venv/.bench ## every backend at five loads (half an hour); writes the README's table and the plot
+bench-full: .venv/.bench ## every backend at five loads (45 minutes); writes the README's table and the plot
 	$(BIN)/python -m ops.bench full --json bench.json --readme
 
 .PHONY: soak

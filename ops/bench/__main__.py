@@ -86,7 +86,7 @@ def _options() -> argparse.Namespace:
         nargs="?",
         choices=PLANS,
         default="quick",
-        help="3 minutes, half an hour, or a try of the benchmark itself (default: %(default)s)",
+        help="4 minutes, 40 minutes, or a try of the benchmark itself (default: %(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes everything that was measured")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draws throughput and latency, a PNG")

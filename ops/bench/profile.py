@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -94,11 +95,21 @@ def look(running: Running, seconds: float, folder: Path) -> None:
         print(f"{count * share:7.1f} %  {name:8}  {line}")
 
 
+def _found() -> str:
+    """py-spy of this environment, whether it is active or not, or that of the system.
+
+    Raises:
+        BenchError: there is none.
+    """
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    found = shutil.which("py-spy", path=path)
+    if found is None:
+        raise BenchError("py-spy is not here: pip install py-spy")
+    return found
+
+
 def _spy(*command: str) -> str:
-    try:
-        done = subprocess.run(["py-spy", *command], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise BenchError("py-spy is not here: pip install py-spy") from None
+    done = subprocess.run([_found(), *command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"py-spy failed: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout
@@ -118,6 +129,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
+        _found()  # not after half a minute
         model = models.model_folder(options.model, print)
         models.with_int8_copy(model, print)
         with (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,6 +61,8 @@ class Run:
         share: of its own highest rate that was offered; null for as much as it takes.
         waits_s: how long each image took to come.
         size: of the pictures.
+        alone: part → CPU milliseconds just before and after, on average; empty where they were not measured again.
+        rounds: what each round reached of its own limit; this is the run with their median.
     """
 
     system: str
@@ -70,6 +72,8 @@ class Run:
     share: float | None = None
     waits_s: float = 0.0
     size: str = SIZE
+    alone: dict[str, float] = field(default_factory=dict)
+    rounds: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -126,20 +130,32 @@ class Report:
 
     # ── what follows from it ─────────────────────────────────────────────────────────────────────
 
-    def model_ms(self, model: str, backend: str) -> float:
-        """CPU of one image in the batch size that costs least, in milliseconds.
+    def best_batch(self, model: str, backend: str) -> int:
+        """The batch size in which one image costs least CPU.
 
         Raises:
             KeyError: this backend was not measured alone.
         """
-        found = [one.cpu_ms for name, one in self.models[model].items() if name.rpartition(" ")[0] == backend]
+        found = {name: one.cpu_ms for name, one in self.models[model].items() if name.rpartition(" ")[0] == backend}
         if not found:
             raise KeyError(f"{backend} was not measured alone with {model}")
-        return min(found)
+        return int(min(found, key=found.__getitem__).rpartition(" ")[2])
+
+    def model_ms(self, model: str, backend: str) -> float:
+        """CPU of one image in that batch size, in milliseconds; raises as `best_batch`."""
+        return self.models[model][f"{backend} {self.best_batch(model, backend)}"].cpu_ms
+
+    def usual(self, rounds: Sequence[Run]) -> Run:
+        """Of several runs of one system flat out, the one whose efficiency is their median, which knows them all."""
+        reached = [self.efficiency(run) for run in rounds]
+        middle = sorted(range(len(rounds)), key=reached.__getitem__)[(len(rounds) - 1) // 2]
+        return replace(rounds[middle], rounds=reached)
 
     def parts_ms(self, run: Run) -> dict[str, float]:
         """What cannot be spared of one event of this run: part → CPU in milliseconds."""
         assert self.kafka is not None
+        if run.alone:
+            return {**run.alone, "Kafka": self.kafka.cpu_ms}
         return {
             "fetch": self.fetch[f"{FETCH} {run.size}"].cpu_ms,
             "decode": self.decode[f"{run.model} {run.size}"].cpu_ms,

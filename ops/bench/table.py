@@ -30,11 +30,13 @@ def _parts(report: Report) -> list[Row]:
 
 def _run(report: Report, run: Run) -> list[Row]:
     seen = run.seen
-    efficiency = None
+    efficiency = ""
     before: list[Row] = []
     usual = run.share is None and not run.waits_s
     if run.system == "service" and usual:
-        alone, efficiency = report.limit_alone(run), report.efficiency(run)
+        alone, efficiency = report.limit_alone(run), f"{report.efficiency(run):.2f}"
+        if len(run.rounds) > 1:
+            efficiency += f" ({min(run.rounds):.2f}–{max(run.rounds):.2f})"
         parts = sum(report.parts_ms(run).values())
         if run.size == SIZE:
             name = f"limit of {report.machine.cores} cores: {run.model}, {run.backend}"
@@ -61,14 +63,13 @@ def _row(
     rate: float | None = None,
     latency: tuple[float, float, float] | None = None,
     memory: float | None = None,
-    efficiency: float | None = None,
+    efficiency: str = "",
 ) -> Row:
     def shown(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
-    share = "" if efficiency is None else f"{efficiency:.2f}"
     times = [shown(one, 0) for one in latency or (None, None, None)]
-    return (name, shown(cpu, 2), shown(rate, 1), *times, shown(memory, 0), share)
+    return (name, shown(cpu, 2), shown(rate, 1), *times, shown(memory, 0), efficiency)
 
 
 def title(report: Report) -> str:

@@ -56,6 +56,24 @@ def test_cores_that_others_used_were_not_there(report: Report) -> None:
     assert report.efficiency(run) == pytest.approx(0.9)
 
 
+def test_a_service_is_held_against_its_parts_as_they_were_just_then(report: Report) -> None:
+    slow = {"fetch": 0.8, "decode": 5.0, "model": 12.1}
+    run = Run("service", "xception", "openvino int8", _seen(80.0, service_ms=19.0), alone=slow)
+    assert report.limit_alone(run) == pytest.approx(2000 / (0.8 + 5.0 + 12.1 + 0.1))
+    assert report.efficiency(run) == pytest.approx(80 / (2000 / (18.0 + 1.0)))
+
+
+def test_of_several_rounds_the_median_counts_and_the_table_shows_how_far_they_are_apart(report: Report) -> None:
+    rounds = [
+        Run("service", "xception", "openvino int8", _seen(rate, service_ms=9.5)) for rate in (190.0, 120.0, 180.0)
+    ]
+    counted = report.usual(rounds)
+    assert counted.seen.rate == 180
+    assert counted.rounds == pytest.approx([0.95, 0.6, 0.9])
+    report.runs = [counted]
+    assert table.rows(report)[-1][-1] == "0.90 (0.60–0.95)"
+
+
 def test_bookkeeping_is_what_fetch_decode_and_model_do_not_explain(report: Report) -> None:
     assert report.rest_ms(report.runs[0]) == pytest.approx(9.5 - 0.4 - 2.5 - 6.0)
 
