@@ -23,7 +23,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -54,6 +54,7 @@ from consumer.stream.limits import Limits
 from consumer.stream.loop import LONGEST_TURN_S, StreamLoop
 from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import make_publisher
+from consumer.stream.seat import Seat
 from consumer.stream.source import Source
 from consumer.web import Bounds, WebServer, create_app
 from consumer.worker import Worker
@@ -185,22 +186,28 @@ class Service:
         assert self._loop is not None
         assert self._thread is not None
         looks = 0
-        while self._thread.is_alive() and not asked.wait(WATCH_EVERY_S):
+        while self._goes_on() and not asked.wait(WATCH_EVERY_S):
             # Looks in a row, not a time span: after SIGCONT the first look is at a beat of long ago.
             looks = 0 if self.health.live().ok else looks + 1
             if looks == 2:
                 dump_stacks(log, f"stuck: {self.health.live().reason}")
             if looks * WATCH_EVERY_S >= STUCK_ENDS_AFTER_S:
                 raise FatalError(f"stuck: {self.health.live().reason}")
-        if self._thread.is_alive():
+        if self._goes_on():
             self.health.stopping()
             self._loop.stop()
-            self._thread.join(self.settings.drain_s + END_MARGIN_S)
-            if self._thread.is_alive():
+            until = time.monotonic() + self.settings.drain_s + END_MARGIN_S
+            while self._goes_on() and (left := until - time.monotonic()) > 0:
+                self._thread.join(min(left, WATCH_EVERY_S))
+            if self._goes_on():
                 dump_stacks(log, "the stream did not end in time")
                 raise FatalError("the stream did not end in time")
         if self._failure is not None:
             raise self._failure
+
+    def _goes_on(self) -> bool:
+        assert self._thread is not None
+        return self._thread.is_alive() and self._failure is None
 
     def status(self) -> Status:
         """What ``/status`` shows; from any thread."""
@@ -307,6 +314,8 @@ class Service:
             self.settings.input_topic,
             orphans=Orphans.of(self.settings, self._instance),
             identity=identity,
+            seat=Seat.of(self.settings, self._instance),
+            outlived=self._stand_still,
             strict=clients.is_strict(self.settings),
         )
 
@@ -371,6 +380,12 @@ class Service:
 
     def _tell_ready(self) -> None:
         log.info("ready %.1f s after the start", time.monotonic() - self._began)
+
+    def _stand_still(self, error: FatalError) -> NoReturn:
+        """Keeps the stream's thread in the call that it is in, until the process has ended for this reason."""
+        self._failure = error
+        while True:
+            threading.Event().wait()
 
     def _turn(self) -> None:
         assert self._loop is not None

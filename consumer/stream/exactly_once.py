@@ -36,7 +36,7 @@ from consumer.stream.hand_overs import HandOvers
 from consumer.stream.outbox import STEP_S, Clock, Late, Outbox
 from consumer.stream.protocol import Publish, Published, Result
 from consumer.stream.room import Room
-from consumer.stream.source import Source
+from consumer.stream.source import OUTLIVED, Source
 from consumer.stream.timely import leaving
 from consumer.stream.verdicts import Verdict, refuse_forbidden
 
@@ -61,9 +61,6 @@ one a second would follow them."""
 
 TEND_EVERY_S = 1.0
 """How often a producer that could not be made is tried again while nothing is published."""
-
-
-OUTLIVED = "a newer instance has taken this one's INSTANCE_ID"
 
 
 class TransactionalPublisher:

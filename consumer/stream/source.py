@@ -30,6 +30,7 @@ from consumer.stream.membership import membership_in
 from consumer.stream.messages import record_of
 from consumer.stream.orphans import Orphans
 from consumer.stream.placement import Placement, ask_committed
+from consumer.stream.seat import Seat
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATI
 POLL_BYTES = 8 * 2**20
 """A poll ends with the record that reaches so many. The core counts bytes between two polls only, and has room for
 thousands of events: of the largest ones that would be gigabytes, if the broker is quick."""
+
+OUTLIVED = "a newer instance has taken this one's INSTANCE_ID"
 
 NOBODYS = 2**31 - 1
 """A partition that no topic has: the largest number that one could have."""
@@ -58,6 +61,10 @@ class Listener(Protocol):
         """These are gone already: nothing of them can be committed."""
 
 
+def _end(error: FatalError) -> None:
+    raise error
+
+
 class Source:
     """The input topic.
 
@@ -66,6 +73,9 @@ class Source:
         topic: its name.
         orphans: finds partitions that are with nobody; for members whose place in the group outlives them.
         identity: which topic this is, to notice when it is made again; null where the broker cannot say.
+        seat: its place in the group, where another process may take it.
+        outlived: called when that has happened, and not to return: as soon as it does, the client takes the place back.
+            What it raises comes out of `poll`.
         strict: see `Placement`.
         clock: monotonic seconds.
     """
@@ -77,6 +87,8 @@ class Source:
         *,
         orphans: Orphans | None = None,
         identity: TopicIdentity | None = None,
+        seat: Seat | None = None,
+        outlived: Callable[[FatalError], None] = _end,
         strict: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,6 +99,9 @@ class Source:
         self._joined = False
         self._held: set[int] = set()
         self._member = ""  # that they were assigned to
+        self._seat = seat
+        self._outlived = outlived
+        self._names: set[str] = set()  # of this process in the group
         self._forgotten = False
         self._identity = identity
         self._placement = Placement(consumer, topic, identity, strict=strict, clock=clock)
@@ -115,6 +130,7 @@ class Source:
         def assigned(partitions: Iterable[TopicPartition]) -> None:
             if not self._held:
                 self._member = self._consumer.memberid()
+                self._names.add(self._member)
             if self._orphans is not None:
                 self._orphans.changed()
             chosen = numbers(partitions)
@@ -131,12 +147,17 @@ class Source:
             for partition in chosen:
                 self._terms.pop(partition, None)
 
+        def lost(partitions: Iterable[TopicPartition]) -> None:
+            gone(partitions, listener.lost)
+            if self._seat is not None and not self._closed and self._seat.is_taken(self._names):
+                self._outlived(FatalError(OUTLIVED))
+
         self._join = partial(
             self._consumer.subscribe,
             [self._topic],
             on_assign=lambda _, partitions: assigned(partitions),
             on_revoke=lambda _, partitions: gone(partitions, listener.lost if self._unheard else listener.revoked),
-            on_lost=lambda _, partitions: gone(partitions, listener.lost),
+            on_lost=lambda _, partitions: lost(partitions),
         )
         self._join()
         self._joined = True
@@ -251,6 +272,7 @@ class Source:
         metadata = self._consumer.consumer_group_metadata()
         found = membership_in(metadata)
         member = self._consumer.memberid() if found is None else found.name
+        self._names.add(member)
         self._forgotten = bool(self._held and member) and member != self._member
         return metadata if member and not self._forgotten and not self._unheard else None
 

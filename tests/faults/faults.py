@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Fault = Callable[["Run"], None]
 
+ENDS_S = 20.0
+"""How long one that is not needed any more has to find it out."""
+
 Role = Literal["any", "leader", "group coordinator", "transaction coordinator"]
 """Which broker: by what it is to the service."""
 
@@ -76,6 +79,26 @@ def freeze(seconds: float) -> Fault:
         instance.thaw()
 
     return fault
+
+
+def succeed(run: Run) -> None:
+    """A successor under the name of one that is frozen, and goes on later: it must end, and nobody else notice."""
+    former = _one(run)
+    run.down.add(former)
+    former.freeze()
+    run.pause(run.random.uniform(0.0, 4.0))  # within its session or past it
+    run.instances[run.instances.index(former)] = successor = run.new_instance(former.name)
+    try:
+        run.start(successor)
+        run.pause(run.random.uniform(0.0, 2.0))
+        former.thaw()
+        began = time.monotonic()
+        if run.wait(lambda: not former.alive, ENDS_S):
+            run.measures["former: end"].append(time.monotonic() - began)
+        run.outlived(former)
+        _quiet(run, began, "return")
+    finally:
+        former.kill()
 
 
 def join_and_leave(run: Run) -> None:

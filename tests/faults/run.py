@@ -20,7 +20,7 @@ from tests.faults.feed import Feed, Size
 from tests.faults.journal import happened
 from tests.faults.process import DiedError, Process
 from tests.faults.report import Report
-from tests.faults.scenarios import Scenario
+from tests.faults.scenarios import FATAL, Scenario
 
 PARTITIONS = 6
 START_S = 15.0
@@ -75,6 +75,7 @@ class Run:
         self.down: set[Process] = set()
         self.group = f"faults-{uuid.uuid4().hex[:8]}"
         self.instances: list[Process] = []
+        self._outlived: list[Process] = []
         self._broken = broken
         self._tell = tell
         self._folder = arena.folder / self.group
@@ -124,7 +125,9 @@ class Run:
         if self._audience.copies:
             report.last_words.append(f"{self._audience.copies} records that the publisher knows nothing of")
         if report.bad:
-            report.logs = "\n".join([*self._audience.evidence, *(instance.tail(60) for instance in self.instances)])
+            report.logs = "\n".join(
+                [*self._audience.evidence, *(one.tail(60) for one in [*self._outlived, *self.instances])]
+            )
         return report
 
     def _go(self) -> None:
@@ -215,9 +218,10 @@ class Run:
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────
 
-    def new_instance(self) -> Process:
-        """One more, not started."""
-        name = f"instance-{len(self.instances) + 1}"
+    def new_instance(self, name: str = "") -> Process:
+        """One more, not started; or another one of a name that there is already."""
+        log = f"{name}-{self._rounds}" if name else f"instance-{len(self.instances) + 1}"
+        name = name or log
         scenario = self.scenario
         through_proxy = scenario.proxied == "all" or (scenario.proxied == "first" and not self.instances)
         settings = {
@@ -235,7 +239,7 @@ class Run:
         }
         if scenario.stable:
             settings["INSTANCE_ID"] = name
-        return Process(name, settings, self._folder / f"{name}.log", self.arena.lifeline)
+        return Process(name, settings, self._folder / f"{log}.log", self.arena.lifeline)
 
     def start(self, instance: Process, *, wait: bool = True) -> None:
         """Starts an instance with its fate, and waits until it is ready unless told otherwise."""
@@ -261,6 +265,14 @@ class Run:
         self._last_words.append(f"{instance.name} ended with {code}: {error}")
         if not self.scenario.excuses(code, error, self._audience.coordinator_away_s()):
             self._crashes.append(code)
+
+    def outlived(self, instance: Process) -> None:
+        """Notes how one has ended that has a successor: as one that was told so, or it is a crash."""
+        self._outlived.append(instance)
+        code = instance.code()
+        if code != FATAL:
+            self._last_words.append(f"{instance.name}, which has a successor, ended with {code}")
+            self._crashes.append(code or 0)
 
     def _supervise(self) -> None:
         """As an orchestrator does: what ended by itself is started again. Its exit code is told in the report."""

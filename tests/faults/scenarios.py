@@ -26,6 +26,7 @@ from tests.faults.faults import (
     pause_broker,
     roll_brokers,
     stop_and_start,
+    succeed,
 )
 from tests.faults.proxy import Cut
 
@@ -181,6 +182,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ZOMBIE,
     replace(die("after-revoke", 1), name="kill-during-rebalance"),
     replace(ZOMBIE, name="zombie-stable", stable=True),
+    Scenario("successor", (succeed,), settings=SHORT),
     CHURN,
     # Transactions.
     ABORTS,

@@ -24,7 +24,7 @@ LOST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class GroupDescription:
-    """The state of the group, and each member's ``assignment.topic_partitions``."""
+    """The state of the group, and of each member its names and its ``assignment.topic_partitions``."""
 
     state: ConsumerGroupState
     members: list[Any]
@@ -65,9 +65,11 @@ class Admin:
         group = self._broker.group
         members = [
             SimpleNamespace(
+                member_id=one.id,
+                group_instance_id=getattr(one, "instance", None),
                 assignment=SimpleNamespace(
                     topic_partitions=[TopicPartition(self._broker.input, partition) for partition in one.assigned]
-                )
+                ),
             )
             for one in group.members.values()
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -23,6 +24,7 @@ from consumer.stream.limits import Limits
 from consumer.stream.loop import StreamLoop
 from consumer.stream.orphans import Orphans
 from consumer.stream.publisher import Publisher
+from consumer.stream.seat import Seat
 from consumer.stream.source import Source
 from tests.simulation.admin import Admin
 from tests.simulation.agenda import Agenda
@@ -44,6 +46,9 @@ LARGEST = 10_000
 
 METRICS = Metrics()
 """One for all: counting is not what is tested here, and making them takes longer than a short history."""
+
+LOOK_S = 0.1
+"""How often somebody looks whether an answer is there, who waits for it and for nothing else."""
 
 REPORT_EVERY_S = 10.0
 """Rarer than the service's second, which would be an eighth of a campaign's time."""
@@ -111,12 +116,14 @@ class SimulatedInstance:
         orphans = None
         if static and assignor != "range":
             orphans = Orphans(cast(Callable[[], AdminClient], admin), "group", broker.input, agenda.clock)
+        seat = Seat(cast(Callable[[], AdminClient], admin), "group", name.name, self._wait) if static else None
         identity = TopicIdentity(cast(AdminClient, admin()), broker.input, agenda.clock)
         source = parts.source(
             cast(clients.AnsweringConsumer, consumer),
             broker.input,
             orphans=orphans,
             identity=identity,
+            seat=seat,
             clock=agenda.clock,
         )
 
@@ -193,6 +200,11 @@ class SimulatedInstance:
         self.leaving = True
         self._loop.stop()
         self.process.wake()
+
+    def _wait(self, answer: Future[Any], most_s: float) -> None:
+        for _ in range(round(most_s / LOOK_S)):
+            if not answer.done():
+                self.process.wait(LOOK_S)
 
     def _run(self) -> None:
         self._loop.run()
