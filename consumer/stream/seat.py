@@ -64,7 +64,7 @@ class Seat:
     def is_taken(self, ours: Collection[str]) -> bool:
         """Whether a member that is none of ``ours`` has it; false if the group's coordinator does not say."""
         admin = self._make()  # kept: what a client was asked is forgotten with it
-        asked = admin.describe_consumer_groups([self._group], request_timeout=ASK_S)[self._group]
+        asked = admin.describe_consumer_groups([self._group], request_timeout=clients.UNHURRIED_S)[self._group]
         self._wait(asked, ASK_S)
         if not asked.done():
             return False

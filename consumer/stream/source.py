@@ -202,7 +202,10 @@ class Source:
         self._consumer.resume(self._name(partitions))
 
     def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, int] | None:
-        """The committed offsets, -1 where there is none; null if the broker does not say.
+        """The committed offsets, -1 where there is none in this topic; null if the broker does not say.
+
+        One that was committed in a topic of this name that was deleted says nothing of this one's records: an aborted
+        transaction was taken for committed by it, where the new topic had been read just as far.
 
         Waits for transactions that are being ended, since the consumer reads committed records only.
         """
@@ -212,7 +215,11 @@ class Source:
             self._troubles.warning("committed", "the committed offsets could not be read: %s", error.args[0].str())
             return None
         self._troubles.over("committed")
-        return {one.partition: -1 if one.offset == OFFSET_INVALID else one.offset for one in found}
+        return {one.partition: -1 if self._is_of_no_use(one) else one.offset for one in found}
+
+    def _is_of_no_use(self, found: TopicPartition) -> bool:
+        foreign = self._identity is not None and self._identity.is_foreign(found.metadata)
+        return foreign or bool(found.offset == OFFSET_INVALID)
 
     def is_answered(self, timeout_s: float) -> bool:
         """Whether the group's coordinator answers this member now, whatever it says.

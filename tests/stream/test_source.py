@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from confluent_kafka import Message, TopicPartition
 
 from consumer.stream.clients import AnsweringConsumer
+from consumer.stream.identity import TopicIdentity
 from consumer.stream.source import POLL_BYTES, Source
 
 Callback = Callable[[Any, list[TopicPartition]], None]
@@ -110,6 +112,16 @@ def test_a_new_identity_does_not_publish_what_the_old_one_was_given_and_joins_an
     assert source.group_metadata() == "metadata of second"
     source.poll(1, 0.0)
     assert group.subscriptions == 1
+
+
+def test_an_offset_of_a_former_topic_of_the_name_is_none_of_this_one(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = cast(TopicIdentity, SimpleNamespace(is_foreign=lambda mark: mark == "of the former"))
+    source = Source(cast(AnsweringConsumer, group), "t", identity=identity)
+    found = [TopicPartition("t", 0, 3, "of the former"), TopicPartition("t", 1, 3), TopicPartition("t", 2, -1001)]
+    monkeypatch.setattr(group, "committed", lambda *_, **__: found)
+    assert source.committed([0, 1, 2], 1.0) == {0: -1, 1: 3, 2: -1}
 
 
 @pytest.mark.parametrize("how", ["on_revoke", "on_lost"])
