@@ -49,6 +49,8 @@ class Choice:
         taken = self.taken
         if trial.seconds is None or taken.seconds is None or trial.seconds >= taken.seconds:
             return "agrees", "slower"
+        if trial.precision == taken.precision:
+            return "agrees", f"not clearly faster than {taken.backend}, with which starts are quicker"
         return "agrees", f"not clearly faster than {taken.precision}, and less precise"
 
     def told(self) -> Iterator[str]:

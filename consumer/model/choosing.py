@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def choose(config: ModelConfig, settings: Settings, copy: Int8Copy | None) -> Ch
     if folder and (entry := kept.Kept.read(folder)):
         try:
             return _resumed(entry, config, copy, images)
-        except ModelError as error:
-            log.warning("the kept choice in %s does not hold, so it is made again: %s", folder, error)
+        except Exception as error:  # noqa: BLE001 - whatever a file may hold, the model itself can still be measured
+            reason = error if isinstance(error, ModelError) else in_one_line(error)
+            log.warning("the kept choice in %s does not hold, so it is made again: %s", folder, reason)
     return _measured(config, settings, copy, images, folder)
 
 
@@ -54,6 +56,7 @@ def _resumed(entry: kept.Kept, config: ModelConfig, copy: Int8Copy | None, image
         raise ModelError(f"{trial.backend} {trial.precision}: {trial.disagreement or trial.problem}")
     choice = entry.choice(backend)
     _tell(choice)
+    kept.used(entry.folder)
     log.info("%s in %s is taken as it was then, and still agrees", backend.name, backend.precision)
     return choice
 
@@ -62,8 +65,12 @@ def _again(entry: kept.Kept, config: ModelConfig, copy: Int8Copy | None) -> Back
     """The chosen backend; without TensorFlow if it is OpenVINO's."""
     if entry.backend == "tensorflow":
         return Workshop(load_reference(config), copy).make(entry.backend, entry.precision)
+    if entry.precision == "int8" and copy is None:
+        raise ModelError("it is of an int8 copy that is not there any more")
     converted = copy.converted() if copy is not None and entry.precision == "int8" else entry.converted()
-    return converted.backend(entry.precision, entry.folder / kept.COMPILED)
+    compiled = entry.folder / kept.COMPILED
+    may_keep = compiled.is_dir() or os.access(entry.folder, os.W_OK)  # a folder that is read only is read all the same
+    return converted.backend(entry.precision, compiled if may_keep else None)
 
 
 def _measured(

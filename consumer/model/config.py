@@ -75,7 +75,7 @@ class ModelConfig:
         try:
             if not model_path.exists():
                 raise ModelError(f"{file}: paths.model_path names {model_path}, which does not exist")
-            weights = _digest(model_path)
+            weights = _digest(model_path, file)
             return cls(
                 name=entry.text("model", "name", default="") or file.resolve().parent.name,
                 version=entry.text("model", "version", default="") or weights[:12],
@@ -173,9 +173,14 @@ def _files(path: Path) -> list[Path]:
     return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 over the file, or over a directory's files in order of name; in hex."""
+def _digest(path: Path, configuration: Path) -> str:
+    """SHA-256 over the file, or over a directory's files in order of name; in hex.
+
+    Where the configuration stands in that directory itself, it is not the model's, nor is an int8 copy beside it.
+    """
     digest = hashlib.sha256()
+    beside = configuration.parent / f"{path.name}.int8"
     for file in _files(path):
-        digest.update(file.read_bytes())
+        if file != configuration and beside not in file.parents:
+            digest.update(file.read_bytes())
     return digest.hexdigest()

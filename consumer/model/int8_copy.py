@@ -48,6 +48,7 @@ class Int8Copy:
 
     Attributes:
         folder: where it stands.
+        agreement: how well it agreed with the model on all held-out pictures, in words; nothing if it is not told.
         outputs: the names of its outputs in the order of the tasks.
         probes: uint8 (n, height, width, 3).
         digest: SHA-256 of its report in hex.
@@ -57,6 +58,7 @@ class Int8Copy:
     outputs: tuple[str, ...]
     probes: Pixels
     digest: str
+    agreement: str = ""
 
     @classmethod
     def beside(cls, config: ModelConfig) -> Int8Copy | None:
@@ -72,20 +74,18 @@ class Int8Copy:
         try:
             text = (folder / REPORT).read_bytes()
             report = json.loads(text)
-            made_for, size = report["model"]["weights"], tuple(report["input_size"])
-            if (report["format"], size) == (FORMAT, config.input_size) and made_for == config.weights:
+            strangeness = _strangeness(report, config)
+            if not strangeness:
                 broken = [name for name, told in report["files"].items() if _sha256(folder / name) != told]
                 if broken:
                     raise ModelError(f"the int8 copy {folder} is damaged ({', '.join(broken)}): {again}")
                 with (folder / PROBES).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                     probes = file["images"]
-                return cls(folder, tuple(report["outputs"]), probes, hashlib.sha256(text).hexdigest())
+                digest = hashlib.sha256(text).hexdigest()
+                return cls(folder, tuple(report["outputs"]), probes, digest, _agreement(report))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"the int8 copy {folder} is damaged ({type(error).__name__}: {error}): {again}") from None
-        raise ModelError(
-            f"the int8 copy {folder} was made for another version of the model (weights {str(made_for)[:12]}, not "
-            f"{config.weights[:12]}; input {size}, not {config.input_size}): {again}"
-        )
+        raise ModelError(f"the int8 copy {folder} was made for another version of the model ({strangeness}): {again}")
 
     def converted(self) -> Converted:
         """Reads the copy.
@@ -94,6 +94,30 @@ class Int8Copy:
             ModelError: it cannot be read.
         """
         return Converted.read(self.folder / MODEL, self.outputs)
+
+
+def _strangeness(report: Mapping[str, Any], config: ModelConfig) -> str:
+    """Why a copy with this report is not one of the model, or nothing."""
+    made_for, size, tasks = report["model"]["weights"], tuple(report["input_size"]), list(report.get("tasks", ()))
+    if report["format"] != FORMAT:
+        return f"format {report['format']}, not {FORMAT}"
+    if made_for != config.weights:
+        return f"weights {str(made_for)[:12]}, not {config.weights[:12]}"
+    if size != config.input_size:
+        return f"input {size}, not {config.input_size}"
+    if tasks != list(config.tasks) and sorted(tasks) == sorted(config.tasks):  # of other names its outputs know nothing
+        return f"tasks in the order {', '.join(tasks)}"
+    return ""
+
+
+def _agreement(report: Mapping[str, Any]) -> str:
+    tasks = report.get("tasks") or {}
+    if not tasks:
+        return ""
+    equal = ", ".join(f"{100 * one['labels_equal']:.1f}" for one in tasks.values())
+    largest = max(one["largest_difference"] for one in tasks.values())
+    held_out = report["pictures"]["held_out"]
+    return f"labels equal on {equal} % of {held_out} held-out pictures, largest difference {largest:.4f}"
 
 
 def refuse_unwritable(config: ModelConfig) -> None:

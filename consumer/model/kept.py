@@ -17,7 +17,9 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +34,7 @@ from consumer.model.heads import Heads
 from consumer.model.int8_copy import Int8Copy
 from consumer.model.openvino import Converted
 from consumer.model.processor import Processor
+from consumer.model.selection import WAYS
 from consumer.model.trials import Backend, Trial
 from consumer.settings import Settings
 
@@ -40,7 +43,11 @@ log = logging.getLogger(__name__)
 FORMAT = 3
 """Of an entry, and of the way a choice is made: a new one makes every old entry a stranger."""
 MOST_ENTRIES = 4
-"""Each may hold a float32 copy of a model; the oldest goes."""
+"""Each may hold a float32 copy of a model; the one that was used longest ago goes."""
+MOST_IMAGES = 1024
+"""In one call, as ``BATCH_MAX_SIZE`` has it."""
+LEFT_BEHIND_S = 3600.0
+"""An entry that is so old and not whole was being written when its process was killed."""
 
 PACKAGES = ("image-consumer", "tensorflow", "tensorflow-cpu", "keras", "tf-keras", "openvino", "numpy")
 CHOICE, ANSWERS, MODEL, COMPILED = "choice.json", "answers.npz", "model.xml", "compiled"
@@ -111,8 +118,10 @@ class Kept:
             trials = tuple(Trial(**one) for one in found["trials"])
             (taken,) = (one for one in trials if one.taken)
             size = found["max_batch"]
-            if not isinstance(size, int) or size < 1:
+            if type(size) is not int or not 1 <= size <= MOST_IMAGES:  # which True is, too
                 raise ValueError("max_batch is no size")  # noqa: TRY301 - told as every other damage
+            if (taken.backend, taken.precision) not in WAYS:
+                raise ValueError(f"{taken.backend} {taken.precision} is no way to run a model")  # noqa: TRY301 - "
             with (folder / ANSWERS).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 answers = [file[str(number)] for number in range(len(file.files))]
             return cls(
@@ -175,7 +184,16 @@ def keep(folder: Path, choice: Choice, answers: Heads, converted: Converted | No
         shutil.rmtree(made, ignore_errors=True)
 
 
+def used(folder: Path) -> None:
+    """Notes that an entry was used now."""
+    with suppress(OSError):  # it may be read only
+        os.utime(folder)
+
+
 def _prune(parent: Path) -> None:
+    for half in parent.glob(".new-*"):
+        if time.time() - half.stat().st_mtime > LEFT_BEHIND_S:
+            shutil.rmtree(half, ignore_errors=True)
     entries: Iterable[Path] = (one.parent for one in parent.glob(f"*/{CHOICE}"))
     for old in sorted(entries, key=lambda one: one.stat().st_mtime)[:-MOST_ENTRIES]:
         shutil.rmtree(old, ignore_errors=True)

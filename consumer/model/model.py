@@ -112,9 +112,12 @@ def _copy(config: ModelConfig, settings: Settings) -> Int8Copy | None:
     if settings.model_backend == "tensorflow" or settings.model_precision not in {"auto", "int8"}:
         return None
     try:
-        return Int8Copy.beside(config)
+        copy = Int8Copy.beside(config)
     except ModelError as error:
         if settings.model_precision == "int8":
             raise
         log.warning("without int8: %s", error)
         return None
+    if copy is not None and copy.agreement:
+        log.info("the int8 copy when it was made: %s", copy.agreement)
+    return copy

@@ -69,7 +69,11 @@ class Trial:
     @classmethod
     def of(cls, backend: Backend, probes: Probes) -> Trial:
         """Has a backend answer the probe images."""
-        pairs = list(zip(probes.answers, backend(probes.images), strict=True))
+        heads = backend(probes.images)
+        expected, found = ([head.shape for head in one] for one in (probes.answers, heads))
+        if expected != found:
+            return cls(backend.name, backend.precision, problem=f"its heads are {found}, and the model's {expected}")
+        pairs = list(zip(probes.answers, heads, strict=True))
         difference = float(np.max([np.abs(a - b).max() for a, b in pairs]))
         if not np.isfinite(difference):
             return cls(backend.name, backend.precision, problem="a probability is not finite")

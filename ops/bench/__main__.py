@@ -15,7 +15,7 @@ from ops.bench import plot, table
 from ops.bench.figures import TooFewError
 from ops.bench.processes import ROOT, BenchError
 from ops.bench.report import Report
-from ops.bench.suite import PLANS, Suite
+from ops.bench.suite import PLANS, Suite, Tell
 from ops.local_kafka import LocalKafkaError
 
 README = ROOT / "README.md"
@@ -37,11 +37,18 @@ def main() -> int:
         # Never wrapped: whoever pipes it into a file wants a step a line.
         console.print(f"{time.monotonic() - began:6.1f} s  {line}", soft_wrap=True, markup=False)
 
+    report = Report()
+    complete = False
     try:
-        report = Report.read(options.read) if options.read else _measured(options, tell)
+        report = Report.read(options.read) if options.read else report
+        if not options.read:
+            _measure(report, options, tell)
+        complete = True
     except (BenchError, TooFewError, LocalKafkaError, OSError) as error:
         console.print(str(error), style="red", markup=False)
-        return 1
+        if not report.runs:
+            return 1
+        tell("what was measured until then:")
     console.print(table.terminal(report), soft_wrap=True)
     for line in table.ledger(report):
         console.print(line, soft_wrap=True, markup=False)
@@ -49,26 +56,24 @@ def main() -> int:
         report.write(options.json)
         tell(f"wrote {options.json}")
     drawn = [options.plot] if options.plot else []
-    drawn += [PLOT] if options.readme else []
+    drawn += [PLOT] if options.readme and complete else []
     for file in drawn:
         if plot.is_installed():
             plot.draw(report, file)
             tell(f"wrote {file}")
         else:
             tell(f"no plot, since matplotlib is not installed: {plot.INSTALL}")
-    if options.readme:
+    if options.readme and complete:
         text = README.read_text("utf-8")
         fresh = f"<!-- bench -->\n{table.markdown(report)}\n<!-- /bench -->"
         README.write_text(MARKS.sub(lambda _: fresh, text), "utf-8")
         tell(f"wrote {README}")
-    return 0
+    return int(not complete)
 
 
-def _measured(options: argparse.Namespace, tell: object) -> Report:
-    assert callable(tell)
+def _measure(report: Report, options: argparse.Namespace, tell: Tell) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        suite = Suite(PLANS[options.plan], Path(folder), tell)
-        return suite.run()
+        Suite(PLANS[options.plan], Path(folder), tell, report).run()
 
 
 def _options() -> argparse.Namespace:

@@ -110,15 +110,16 @@ class Suite:
         plan: what is measured.
         folder: for logs, and the cache of this run.
         tell: hears a line when a step begins and one with what it found.
+        report: gets what is found, as soon as it is.
     """
 
-    def __init__(self, plan: Plan, folder: Path, tell: Tell) -> None:
+    def __init__(self, plan: Plan, folder: Path, tell: Tell, report: Report) -> None:
         self._plan = plan
         self._folder = folder
         self._tell = tell
-        self.report = Report()
+        self.report = report
 
-    def run(self) -> Report:
+    def run(self) -> None:
         """All of it.
 
         Raises:
@@ -131,14 +132,24 @@ class Suite:
             self._parts(around, folders)
             if plan.xception:
                 for way in plan.ways:
-                    if way != ("tensorflow", "bfloat16") or "amx_bf16" in self.report.machine.instructions:
+                    if not (why := self._needless(way)):
                         self._service(around, "xception", folders["xception"], *way, whole=True)
+                    else:
+                        self._tell(f"no service with {' '.join(way)}: {why}")
             if plan.with_shipped:
                 self._service(around, "shipped", folders["shipped"], "auto", "auto", whole=False)
             if plan.with_baselines and plan.xception:
                 self._plain_loop(around, folders["xception"])
                 self._old_api(around, folders["xception"])
-        return self.report
+
+    def _needless(self, way: tuple[str, str]) -> str:
+        """Why a service with this backend and precision is not measured, or nothing."""
+        if way == ("tensorflow", "bfloat16") and "amx_bf16" not in self.report.machine.instructions:
+            return "without AMX it is slower than float32"
+        measured = {name.rpartition(" ")[0] for name in self.report.models["xception"]}
+        if "auto" not in way and " ".join(way) not in measured:
+            return "this machine, or this model, cannot"
+        return ""
 
     def _names(self) -> list[str]:
         return ["xception"] * self._plan.xception + ["shipped"] * self._plan.with_shipped

@@ -34,13 +34,16 @@ def _run(report: Report, run: Run) -> list[Row]:
     before: list[Row] = []
     usual = run.share is None and not run.waits_s
     if run.system == "service" and usual:
-        alone, efficiency = report.limit_alone(run), f"{report.efficiency(run):.2f}"
+        efficiency = f"{report.efficiency(run):.2f}"
         if len(run.rounds) > 1:
             efficiency += f" ({min(run.rounds):.2f}–{max(run.rounds):.2f})"
         parts = sum(report.parts_ms(run).values())
         if run.size == SIZE:
             name = f"limit of {report.machine.cores} cores: {run.model}, {run.backend}"
-            before = [_row(name, cpu=parts, rate=alone)]
+            before = [
+                _row(name, cpu=parts, rate=report.limit_alone(run)),
+                _row(f"{name}, broker and load on them too", rate=report.limit(run)),
+            ]
     what = [run.system, f"{run.model}, {run.backend}"]
     what += [f"at {run.share:.0%}"] if run.share is not None else []
     what += [f"images that take {run.waits_s:g} s"] if run.waits_s else []

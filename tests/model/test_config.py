@@ -9,6 +9,7 @@ import pytest
 
 from consumer.errors import ModelError
 from consumer.model import ModelConfig
+from consumer.model.int8_copy import folder_of
 
 GOOD = """\
 paths: {model_path: ./model.keras}
@@ -114,6 +115,21 @@ def test_a_saved_models_version_is_a_digest_of_all_its_files(tmp_path: Path) -> 
     before = ModelConfig.read(tmp_path).version
     (tmp_path / "saved" / "variables" / "variables.index").write_bytes(b"two")
     assert ModelConfig.read(tmp_path).version != before
+
+
+def test_a_configuration_and_an_int8_copy_inside_of_a_saved_model_are_not_the_models(tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    write(folder, GOOD.replace("./model.keras", "."))
+    before = ModelConfig.read(folder)
+    write(folder, GOOD.replace("./model.keras", ".") + "\n# a remark\n")
+    copy = folder_of(before)
+    copy.mkdir()
+    (copy / "model.bin").write_bytes(b"int8")
+    assert ModelConfig.read(folder).weights == before.weights
+    (folder / "saved_model.pb").write_bytes(b"another graph")
+    assert ModelConfig.read(folder).weights != before.weights
 
 
 @pytest.mark.parametrize("name", ["model.keras", "old.h5"])

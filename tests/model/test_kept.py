@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +165,57 @@ def test_a_damaged_entry_is_told_in_a_line_and_made_again(
     assert "\n" not in warnings[0]
 
 
+def test_a_folder_that_is_read_only_is_read_all_the_same(
+    load: Load, cache: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    load()
+    assert len(measured) == 1
+    (entry,) = entries(cache)
+    assert not (entry / kept.COMPILED).exists()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        ("outputs", []),
+        ("batches", {"1": 0}),
+        ("measured_at", 1e20),
+        ("max_batch", True),
+        ("max_batch", 3000),
+        *(("trial", {name: value}) for name, value in {"backend": "foo", "precision": "x", "seconds": "abc"}.items()),
+        ("trial", {"precision": "int8"}),
+    ],
+)
+def test_nonsense_in_an_entry_is_told_and_the_choice_is_made_again(
+    load: Load, cache: Path, measured: list[str], caplog: pytest.LogCaptureFixture, nonsense: tuple[str, Any]
+) -> None:
+    (key, value), _ = nonsense, load()
+    (entry,) = entries(cache)
+    told = json.loads((entry / "choice.json").read_text())
+    if key == "trial":
+        (taken,) = (one for one in told["trials"] if one["taken"])
+        taken.update(value)
+    else:
+        told[key] = value
+    (entry / "choice.json").write_text(json.dumps(told))
+    assert load().info.precision == "float32"
+    assert len(measured) == 2
+    assert "made again" in caplog.text
+
+
+@pytest.mark.parametrize("answers", [{}, {"0": np.zeros((8, 9), np.float32)}, {"0": np.array(["a"])}])
+def test_answers_that_are_none_of_this_model_are_no_trouble(
+    load: Load, cache: Path, measured: list[str], answers: dict[str, Any]
+) -> None:
+    load()
+    (entry,) = entries(cache)
+    np.savez(entry / "answers.npz", **answers)
+    load()
+    assert len(measured) == 2
+
+
 def test_a_cache_that_cannot_be_written_is_no_trouble(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,6 +247,14 @@ def test_a_choice_holds_for_one_model_one_machine_and_one_set_of_wishes(
     monkeypatch.setattr(kept, "version", lambda package: "0.0")
     keys.append(key_of(config, settings, None))
     assert len(set(keys)) == len(keys)
+
+
+def test_what_a_killed_start_left_half_written_goes_after_an_hour(load: Load, cache: Path) -> None:
+    for name, age_s in {".new-old": 2 * kept.LEFT_BEHIND_S, ".new-young": 0.0}.items():
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (time.time() - age_s,) * 2)
+    load()
+    assert [one.name for one in cache.glob(".new-*")] == [".new-young"]
 
 
 def test_only_the_newest_entries_stay(load: Load, cache: Path) -> None:

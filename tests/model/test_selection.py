@@ -111,8 +111,21 @@ def test_what_is_less_precise_has_to_be_clearly_faster(choose: Choose, takes: fl
     assert verdicts == ({"bfloat16": less_precise} if taken == "float32" else {"float32": ("agrees", "slower")})
 
 
-def test_of_two_equally_precise_ones_the_faster_is_taken_by_however_little(choose: Choose) -> None:
-    assert named(choose(Fake("openvino", "float32", 0.0099))) == ("openvino", "float32")
+@pytest.mark.parametrize(("takes", "taken"), [(0.0099, "openvino"), (0.0105, "openvino"), (0.0115, "tensorflow")])
+def test_of_two_equally_precise_ones_openvino_is_taken_unless_it_is_clearly_slower(
+    choose: Choose, takes: float, taken: str
+) -> None:
+    choice = choose(Fake("openvino", "float32", takes))
+    assert named(choice) == (taken, "float32")
+    if takes > 0.01 and taken == "openvino":
+        told = "not clearly faster than openvino, with which starts are quicker"
+        assert choice.verdict(choice.trials[0]) == ("agrees", told)
+
+
+def test_who_is_asked_for_single_images_is_timed_with_single_images(choose: Choose) -> None:
+    good_in_batches = Fake("openvino", "bfloat16", 0.001, call_takes=0.02)
+    assert named(choose(good_in_batches)) == ("openvino", "bfloat16")
+    assert named(choose(good_in_batches, batch_max_size=1)) == ("tensorflow", "float32")
 
 
 def test_a_faster_one_whose_probabilities_are_off_is_not_taken(choose: Choose) -> None:

@@ -131,6 +131,14 @@ def test_a_copy_of_other_weights_is_refused_where_it_is_asked_for_and_left_out_w
     assert "without int8: the int8 copy" in caplog.text
 
 
+def test_a_copy_whose_tasks_stood_in_another_order_is_refused(quantised: tuple[Path, str], tmp_path: Path) -> None:
+    folder = shutil.copytree(quantised[0], tmp_path / "model")
+    config = ModelConfig.read(folder)
+    swapped = replace(config, tasks=dict(reversed(list(config.tasks.items()))))
+    with pytest.raises(ModelError, match=r"another version of the model \(tasks in the order .*\): make it again"):
+        Int8Copy.beside(swapped)
+
+
 @pytest.mark.parametrize("name", ["model.xml", "model.bin", "probes.npz", "agreement.json"])
 def test_a_copy_that_is_not_whole_is_refused(quantised: tuple[Path, str], tmp_path: Path, name: str) -> None:
     folder = shutil.copytree(quantised[0], tmp_path / "model")

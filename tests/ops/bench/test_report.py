@@ -115,10 +115,12 @@ def test_the_table_shows_parts_limit_and_runs_in_this_order(report: Report) -> N
         "xception alone, openvino int8, batches of 8",
         "Kafka alone, consume and produce",
         "limit of 2 cores: xception, openvino int8",
+        "limit of 2 cores: xception, openvino int8, broker and load on them too",
         "service, xception, openvino int8",
         "service, xception, openvino int8, at 50%",
     ]
-    assert rows[-3][1:3] == ("9.00", "222.2")
+    assert rows[-4][1:3] == ("9.00", "222.2")
+    assert rows[-3][1:3] == ("", "200.0")
     assert rows[-2][1:] == ("9.50", "160.0", "", "", "", "700", "0.80")
     assert rows[-1][1:] == ("10.00", "80.0", "60", "90", "120", "700", "")
 
