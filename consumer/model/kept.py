@@ -40,7 +40,7 @@ from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Of an entry, and of the way a choice is made: a new one makes every old entry a stranger."""
 MOST_ENTRIES = 4
 """Each may hold a float32 copy of a model; the one that was used longest ago goes."""

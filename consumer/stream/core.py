@@ -166,7 +166,7 @@ class StreamCore:
             if ledger is not None and not ledger.reduce(claim.offset):
                 self._halt = (
                     f"the outcome of {claim.partition}-{claim.offset} is too large to publish, even in its "
-                    "smallest form: raise the topics' max.message.bytes"
+                    f"smallest form ({ledger.told_sizes(claim.offset)}): raise max.message.bytes of that topic"
                 )
         if not answer.rejected and not answer.narrowed:
             self._pace.failed(now)

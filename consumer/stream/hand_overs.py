@@ -8,8 +8,9 @@ them killed). So after the first, the consumer asks the coordinator, by a call t
 used again once that is answered.
 
 Where the consumer is answered and producers are not, as with a broker that takes no new connections, there are
-`MOST_WAITING` of them, and then another after five seconds, ten, twenty and so on: librdkafka may never answer those
-that wait, and whether the trouble is over only a new one finds out. Those of a trouble that is over count no more.
+`MOST_WAITING` of them, and then another after five seconds, ten, twenty and so on up to a minute: librdkafka may never
+answer those that wait, and whether the trouble is over only a new one finds out. Those of a trouble that is over count
+no more.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from consumer.stream.source import Source
 
 MOST_WAITING: Final = 2
 PATIENCE_S: Final = 5.0
+MOST_PATIENCE_S: Final = 60.0
 
 ASK_S: Final = 2.0
 """How long the coordinator's answer is waited for: some milliseconds as a rule, and nothing is polled meanwhile."""
@@ -53,7 +55,8 @@ class HandOvers:
         """This producer's hand-over was not answered in time, and its caller lets go of it."""
         self._doubtful = True
         self._waiting.add(producer)
-        self._again_at = self._clock() + PATIENCE_S * 2 ** max(0, len(self._waiting) - MOST_WAITING)
+        patience_s = PATIENCE_S * 2 ** max(0, len(self._waiting) - MOST_WAITING)
+        self._again_at = self._clock() + min(MOST_PATIENCE_S, patience_s)
 
     def answered(self) -> None:
         """The coordinator takes offsets."""

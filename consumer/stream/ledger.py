@@ -120,6 +120,11 @@ class Ledger:
         self._replace(entry, entry.outcome.reduced())
         return True
 
+    def told_sizes(self, offset: int) -> str:
+        """What an outcome's messages take, and in which topics."""
+        outcome = self._by_offset[offset].outcome
+        return ", ".join(f"{one.size} bytes for {one.topic}" for one in outcome.messages) if outcome else "nothing"
+
     def front(self) -> Iterator[Entry]:
         """The contiguous run of finished events from the start: what may be released now."""
         for entry in self.entries:

@@ -294,6 +294,7 @@ class StreamLoop:
         if answer.result is Result.COMMITTED:
             self._troubles.over()
         else:
+            self._unanswered.failed(answer.reason)
             kind = (answer.result, bool(answer.rejected))
             self._troubles.warning(kind, "%d outcomes were not published: %s", len(publication.claims), answer.reason)
         self._released(self._core.published(answer, ended))
@@ -351,8 +352,10 @@ class StreamLoop:
             return False
         if self._core.busy() and self._clock() < self._drain_until:
             return False
-        left = self._core.in_flight
+        left, finished = self._core.in_flight, self._core.unpublished
         if left:
             log.warning("%d events did not finish in time: whoever has their partitions next begins them anew", left)
+        if finished:
+            log.warning("finished outcomes could not be published in time: their events are begun anew, too")
         self._drop(list(self._running))
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,8 +54,8 @@ class _Attempt:
     """
 
     acknowledged: set[tuple[Claim, str]] | None
-    pending: int = 0
-    """Messages that are not acknowledged."""
+    pending: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Messages that are not acknowledged, by topic and partition."""
     rejected: set[Claim] = field(default_factory=set)
     too_large: list[_Part] = field(default_factory=list)
     invalid: dict[Claim, records.Message] = field(default_factory=dict)
@@ -63,11 +64,17 @@ class _Attempt:
     forbidden: set[str] = field(default_factory=set)
 
     def delivered(
-        self, claim: Claim, part: _Part, message: records.Message, error: KafkaError | None, _: Message | None
+        self,
+        claim: Claim,
+        part: _Part,
+        message: records.Message,
+        partition: int,
+        error: KafkaError | None,
+        _: Message | None,
     ) -> None:
         """The client's report of one message."""
         if error is None:
-            self.pending -= 1
+            self.pending[message.topic, partition] -= 1
             if self.acknowledged is not None:
                 self.acknowledged.add((claim, message.topic))
         elif error.code() in TOO_LARGE:
@@ -79,6 +86,15 @@ class _Attempt:
             self.invalid[claim] = message
         elif error.code() not in PURGED:  # which says nothing of the message; it stays pending, since it is not out
             self.refusals.append(error)
+
+    def unacknowledged(self) -> str:
+        """How many messages to which partitions are not acknowledged; nothing if all are."""
+        left = sorted(place for place, count in self.pending.items() if count)
+        if not left:
+            return ""
+        topics = {topic: [partition for one, partition in left if one == topic] for topic, _ in left}
+        places = ", ".join(f"partitions {partitions} of {topic}" for topic, partitions in topics.items())
+        return f"not acknowledged in time: {self.pending.total()} messages to {places}"
 
 
 class Outbox:
@@ -168,8 +184,8 @@ class Outbox:
             return Published(Result.ABORTED, f"{topic} takes none of the outcomes: is this machine's clock ahead?")
         if told.refusals:
             return Published(Result.ABORTED, told.refusals[0].str())
-        if told.pending:  # an empty queue is no proof: only acknowledgements count
-            return Published(Result.ABORTED, f"{told.pending} messages were not acknowledged in time")
+        if left := told.unacknowledged():  # an empty queue is no proof: only acknowledgements count
+            return Published(Result.ABORTED, left)
         return None
 
     def partition_of(self, message: records.Message, deadline: float = math.inf) -> int:
@@ -183,13 +199,14 @@ class Outbox:
         """False if nothing more should be put, since the attempt has failed already."""
         while True:
             try:
+                partition = self.partition_of(message, deadline)
                 self.producer.produce(
                     message.topic,
                     key=message.key,
                     value=message.value,
                     headers=list(message.headers),
-                    partition=self.partition_of(message, deadline),
-                    on_delivery=partial(self._attempt.delivered, claim, part, message),
+                    partition=partition,
+                    on_delivery=partial(self._attempt.delivered, claim, part, message, partition),
                 )
             except BufferError:  # the producer's queue is full: let it send
                 if self._clock() >= deadline:
@@ -205,7 +222,7 @@ class Outbox:
                 else:
                     raise
                 return False
-            self._attempt.pending += 1
+            self._attempt.pending[message.topic, partition] += 1
             return True
 
     def await_acknowledged(self, deadline: float) -> None:
@@ -215,7 +232,7 @@ class Outbox:
             if not len(self.producer):
                 return
             if self._clock() >= deadline:
-                raise Late("a message was not acknowledged in time")
+                raise Late(self._attempt.unacknowledged())
 
     def _count(self, topic: str, deadline: float) -> int:
         count, asked = self._counts.get(topic, (0, -PARTITIONS_KNOWN_FOR_S))
@@ -228,7 +245,7 @@ class Outbox:
             if count:  # what was true a moment ago beats standing still
                 return count
             raise
-        if found.error is not None:
-            raise KafkaException(found.error)
+        if (error := found.error) is not None:
+            raise KafkaException(KafkaError(error.code(), f"{topic}: {error.str()}", error.fatal(), error.retriable()))
         self._counts[topic] = (len(found.partitions), self._clock())
         return len(found.partitions)

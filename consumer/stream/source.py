@@ -358,6 +358,12 @@ class Source:
             self._placement.refused(partition, message.offset())
         elif error.code() in FORBIDDEN:
             raise BrokerError(f"not authorised to read: {error.str()}; grant Read on the topic and on the group")
+        elif "group.instance.id" in error.str():  # the code may be that of all fatal errors
+            told = error.str().removeprefix("Fatal error: ").partition(": Fatal consumer error")[0]
+            raise FatalError(
+                "another member has this one's INSTANCE_ID: a newer instance (give each its own), or this one itself, "
+                f"joined again after it was cut off for as long as its session ({told})"
+            )
         elif error.code() in FENCED or error.fatal():
             raise FatalError(f"the consumer cannot go on: {error.str()}")
         else:

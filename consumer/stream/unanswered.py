@@ -15,6 +15,8 @@ UNANSWERED_S: Final = 10.0
 """How long nothing may be committed while outcomes wait. One publication takes some 10 ms, a leader or a coordinator
 that moves a few seconds."""
 
+WAIT: Final = "finished outcomes wait"
+
 
 class Unanswered:
     """Holds the service's readiness from then on, until an outcome is committed, or none waits any more and looks are
@@ -24,6 +26,7 @@ class Unanswered:
         self._health = health
         self._since: float | None = None
         self._told = ""
+        self._why = ""
         self._heard = False  # something was committed although looks are not answered
 
     def look(self, now: float, *, waiting: bool, in_vain: bool) -> None:
@@ -35,15 +38,22 @@ class Unanswered:
             self._since = now
         self._heard = self._heard and in_vain
         if self._since is not None and now - self._since > UNANSWERED_S:
-            self._tell(f"finished outcomes wait: the brokers have committed none for more than {UNANSWERED_S:.0f} s")
+            if not self._told.startswith(WAIT):  # said once, though each attempt may fail for another reason
+                why = f" ({self._why})" if self._why else ""
+                self._tell(f"{WAIT}: the brokers have committed none for more than {UNANSWERED_S:.0f} s{why}")
         elif in_vain and not self._heard:
             self._tell("the brokers do not answer")
         else:
             self._tell("")
 
+    def failed(self, why: str) -> None:
+        """Outcomes did not get through."""
+        self._why = why
+
     def committed(self) -> None:
         """Outcomes got through."""
         self._since = None
+        self._why = ""
         self._heard = True
         self._tell("")
 

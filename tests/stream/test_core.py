@@ -227,7 +227,7 @@ def test_an_outcome_that_is_rejected_in_its_smallest_form_ends_the_process_rathe
     stream.published(Published(Result.ABORTED, "too large", (claim,)), 0.0)
     (halt,) = stream.actions(0.0)
     assert isinstance(halt, Halt)
-    assert "max.message.bytes" in halt.reason
+    assert "smallest form (10 bytes for out): raise max.message.bytes of that topic" in halt.reason
 
 
 def test_a_fenced_instance_halts() -> None:

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from consumer.stream.hand_overs import MOST_WAITING, PATIENCE_S, HandOvers
+from consumer.stream.hand_overs import MOST_PATIENCE_S, MOST_WAITING, PATIENCE_S, HandOvers
 from consumer.stream.source import Source
 from consumer.stream.timely import TimelyProducer
 
@@ -71,9 +71,9 @@ def test_where_it_answers_and_takes_none_two_producers_wait_and_then_few(stage: 
     for _ in range(MOST_WAITING):
         assert stage.may_begin()
         stage.lose_a_producer()
-    for times in (1, 2, 4, 8):
+    for patience_s in (PATIENCE_S, 2 * PATIENCE_S, 4 * PATIENCE_S, 8 * PATIENCE_S, MOST_PATIENCE_S, MOST_PATIENCE_S):
         assert not stage.may_begin()
-        stage.now += times * PATIENCE_S - 1.0
+        stage.now += patience_s - 1.0
         assert not stage.may_begin()
         stage.now += 1.0
         assert stage.may_begin()

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, Producer
 
 from consumer.errors import BrokerError
 from consumer.records import Message, Outcome
-from consumer.stream.outbox import Outbox
+from consumer.stream.outbox import Late, Outbox
 from consumer.stream.protocol import Claim, Publish, Published
 from consumer.stream.room import Room
 
@@ -41,6 +41,17 @@ def test_a_producer_that_is_let_go_is_destroyed_although_nobody_hears_what_becam
     producer = let_go_with_a_message_on_its_way()
     gc.collect()
     assert producer() is None
+
+
+def test_what_is_not_acknowledged_in_time_is_told_by_topic_and_partition() -> None:
+    producer = Alone({"bootstrap.servers": "127.0.0.1:9", "log_level": 0, "error_cb": lambda _: None})
+    outbox = Outbox(producer, time.monotonic, Room(time.monotonic))
+    letter = Message("dead", b"k", b"v", (), 0)
+    outcome = Outcome("failed", (Message("out", b"k", b"v", (), 0), letter))
+    outbox.put(Publish((Claim(0, 1, 0), Claim(0, 1, 1)), (outcome, outcome), {0: 2}), math.inf)
+    with pytest.raises(Late, match=r"in time: 4 messages to partitions \[0\] of dead, partitions \[0\] of out"):
+        outbox.await_acknowledged(time.monotonic())
+    producer.purge()
 
 
 class Picky(Alone):

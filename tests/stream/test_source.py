@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
+from consumer.errors import FatalError
 from consumer.stream.clients import AnsweringConsumer
 from consumer.stream.identity import TopicIdentity
 from consumer.stream.source import POLL_BYTES, Source
+from tests.simulation.message import Message as SimulatedMessage
 
 Callback = Callable[[Any, list[TopicPartition]], None]
 
@@ -122,6 +124,14 @@ def test_an_offset_of_a_former_topic_of_the_name_is_none_of_this_one(
     found = [TopicPartition("t", 0, 3, "of the former"), TopicPartition("t", 1, 3), TopicPartition("t", 2, -1001)]
     monkeypatch.setattr(group, "committed", lambda *_, **__: found)
     assert source.committed([0, 1, 2], 1.0) == {0: -1, 1: 3, 2: -1}
+
+
+def test_a_member_whose_name_another_has_ends_and_says_whose_fault_it_may_be(source: Source, group: Group) -> None:
+    fenced = "Broker: Static consumer fenced by other consumer with same group.instance.id"
+    error = KafkaError(KafkaError._FATAL, f"Fatal error: {fenced}: Fatal consumer error: {fenced}", fatal=True)
+    group.messages.append(cast(Message, SimulatedMessage("", -1, -1, None, error)))
+    with pytest.raises(FatalError, match=r"another member has this one's INSTANCE_ID: .* \(Broker: [^:]*\)$"):
+        source.poll(1, 0.0)
 
 
 @pytest.mark.parametrize("how", ["on_revoke", "on_lost"])

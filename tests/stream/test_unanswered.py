@@ -31,6 +31,20 @@ def test_outcomes_that_wait_for_long_hold_readiness_until_one_is_committed(healt
     assert health.ready().ok
 
 
+def test_it_says_why_as_it_was_when_it_was_told_first(health: Health) -> None:
+    unanswered = Unanswered(health)
+    for second in range(0, 30, 5):
+        unanswered.look(float(second), waiting=True, in_vain=False)
+        unanswered.failed(f"partition {second} of out")
+    (reason,) = health.ready().reasons
+    assert reason.text.endswith("none for more than 10 s (partition 10 of out)")
+    unanswered.committed()
+    unanswered.look(30.0, waiting=True, in_vain=False)
+    unanswered.look(50.0, waiting=True, in_vain=False)
+    (reason,) = health.ready().reasons
+    assert reason.text.endswith("none for more than 10 s")
+
+
 def test_a_stream_that_always_has_outcomes_to_commit_and_commits_them_is_ready(health: Health) -> None:
     unanswered = Unanswered(health)
     for second in range(100):
