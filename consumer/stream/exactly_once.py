@@ -299,8 +299,16 @@ class TransactionalPublisher:
         return verdict
 
     def _abort(self, deadline: float) -> None:
-        """Ends the open transaction and its producer."""
+        """Ends the open transaction and its producer; only the producer if the name may be a newer instance's.
+
+        After messages that timed out librdkafka asks for a new epoch in an abort, and the broker, if a transaction is
+        open under the name, fences its owner without a look at who asks (TransactionCoordinator, state Ongoing): one of
+        16 successors ended by that. The transaction ends with the next producer's start, or by its age.
+        """
         if self._outbox is None:
+            return
+        if self._absence.note():
+            self._discard()
             return
         try:
             self._again(max(deadline, self._clock() + 1.0), self._outbox.producer.abort_transaction)

@@ -182,7 +182,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     ZOMBIE,
     replace(die("after-revoke", 1), name="kill-during-rebalance"),
     replace(ZOMBIE, name="zombie-stable", stable=True),
-    Scenario("successor", (succeed,), settings=SHORT),
+    # What librdkafka itself had queued when it was frozen may still fence the successor (docs/delivery.md).
+    Scenario("successor", (succeed,), settings=SHORT, large_only=True),
     CHURN,
     # Transactions.
     ABORTS,

@@ -129,6 +129,18 @@ def test_what_it_has_it_uses_since_that_fences_nobody(instance: Instance) -> Non
     assert instance.calls == GOOD
 
 
+def test_one_that_was_frozen_in_a_call_aborts_nothing_since_that_may_fence_a_newer_one(instance: Instance) -> None:
+    instance.group.freezes_s = AWAY_S + TURN_S
+    instance.script["offsets"] = [GENERATION]
+    assert instance.publisher.publish(ONE, 5.0).result is Result.ABORTED
+    assert instance.calls == ["begin", "produce", "offsets", "purge"]
+    instance.calls.clear()
+    instance.script["offsets"] = [GENERATION]
+    instance.turn(OVERDUE_S + 3 * TURN_S)
+    assert instance.publisher.publish(ONE, 5.0).result is Result.ABORTED
+    assert instance.calls == ["init", "begin", "produce", "offsets", "abort", "purge"]
+
+
 def test_a_start_that_is_not_answered_is_not_asked_for_again_in_the_same_turn(instance: Instance) -> None:
     instance.loses_its_producer()
     instance.script["init"] = [TIMED_OUT]

@@ -64,6 +64,11 @@ class Instance:
     def _pass(self, seconds: float) -> None:
         self.group.now += seconds
 
+    def turn(self, seconds: float) -> None:
+        for _ in range(round(seconds)):
+            self.group.now += 1.0
+            self.publisher.tend()
+
     def abort_hanging(self) -> list[str]:
         self.calls.clear()
         self.publisher.abort_hanging()
@@ -81,10 +86,9 @@ def test_it_is_done_again_after_a_while() -> None:
     instance = Instance()
     assert instance.abort_hanging() == TOUCHED
     assert instance.abort_hanging() == []
-    instance.publisher.tend()
-    instance.group.now += HANGING_EVERY_S / 2
+    instance.turn(HANGING_EVERY_S / 2)
     assert instance.abort_hanging() == []
-    instance.group.now += HANGING_EVERY_S / 2
+    instance.turn(HANGING_EVERY_S / 2)
     assert instance.abort_hanging() == TOUCHED
 
 
