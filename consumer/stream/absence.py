@@ -42,11 +42,15 @@ class Absence:
         self._source = source
         self._clock = clock
         self._named = named
-        self._seen: float | None = None  # before its first poll it has no place that could be taken
+        self._seen: float | None = None  # before it has started there is nothing that a newer one could have taken
         self._ask_at = 0.0
         self._answered = False
         self.doubtful = False
         """Whether a newer instance may be there; then no producer is to be made."""
+
+    def begin(self) -> None:
+        """It has started: whatever took its time until now, nobody was there to be replaced."""
+        self._seen = self._clock()
 
     def note(self) -> bool:
         """Called whenever this process comes by; a call of its own that took long counts as well.
@@ -67,13 +71,11 @@ class Absence:
 
     def polled(self) -> None:
         """Called every turn, after a poll that has raised nothing."""
-        if self._seen is None:
-            self._seen = self._clock()
         self.note()
         if self._answered:
             self.doubtful = self._answered = False
-        elif self.doubtful and self._seen >= self._ask_at:
+        elif self.doubtful and (began := self._clock()) >= self._ask_at:
             self._answered = self._source.is_answered(ASK_S)
             self._ask_at = self._clock() + OVERDUE_S
-            if self._clock() - self._seen < AWAY_S:  # the wait was for the answer
+            if self._clock() - began < AWAY_S:  # the wait was for the answer
                 self._seen = self._clock()

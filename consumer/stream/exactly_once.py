@@ -107,6 +107,7 @@ class TransactionalPublisher:
         """Registers the transactional id; a predecessor's open transaction is aborted by it."""
         if not self.replace(budget_s):
             raise BrokerError("the transaction coordinator did not answer: are the brokers healthy?")
+        self._absence.begin()
 
     def publish(self, publication: Publish, budget_s: float) -> Published:
         """One transaction.

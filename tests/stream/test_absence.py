@@ -62,9 +62,10 @@ class Instance:
 
     Args:
         unanswered: how often its first start is not answered.
+        turns: whether it has had a turn since.
     """
 
-    def __init__(self, *, stable: bool = True, unanswered: int = 0) -> None:
+    def __init__(self, *, stable: bool = True, unanswered: int = 0, turns: bool = True) -> None:
         self.calls: list[str] = []
         self.script: dict[str, Any] = {"init": [TIMED_OUT] * unanswered}
         self.group = Group()
@@ -77,7 +78,8 @@ class Instance:
         )
         self.group.now += 3 * AWAY_S  # as long as it likes between being made and being started
         self.publisher.start(30.0)
-        self.publisher.tend()
+        if turns:
+            self.publisher.tend()
         self.calls.clear()
 
     def turn(self, seconds: float) -> None:
@@ -155,6 +157,13 @@ def test_its_first_start_may_take_as_long_as_it_likes() -> None:
     slow = Instance(unanswered=3)
     assert slow.publisher.publish(ONE, 5.0).result is Result.COMMITTED
     assert slow.group.asked_at == []
+
+
+def test_one_that_was_frozen_before_its_first_turn_was_over_asks_too() -> None:
+    early = Instance(turns=False)
+    early.loses_its_producer(after_s=AWAY_S + TURN_S)
+    assert not early.publisher.replace(5.0)
+    assert early.calls == []
 
 
 def test_one_whose_group_knows_another_of_its_name_asks_before_it_makes_a_producer(instance: Instance) -> None:
