@@ -300,15 +300,17 @@ class TransactionalPublisher:
         return verdict
 
     def _abort(self, deadline: float) -> None:
-        """Ends the open transaction and its producer; only the producer if the name may be a newer instance's.
+        """Ends the open transaction and its producer.
 
-        After messages that timed out librdkafka asks for a new epoch in an abort, and the broker, if a transaction is
-        open under the name, fences its owner without a look at who asks (TransactionCoordinator, state Ongoing): one of
-        16 successors ended by that. The transaction ends with the next producer's start, or by its age.
+        Only the producer where messages timed out and the name may be a newer instance's: librdkafka asks for a new
+        epoch in such an abort, and the broker, if a transaction is open under the name, fences its owner without a look
+        at who asks (TransactionCoordinator, state Ongoing): one of 16 successors ended by that. The transaction ends
+        with the next producer's start, or by its age. Any other abort is done: its answer may be all that tells of a
+        newer instance.
         """
         if self._outbox is None:
             return
-        if self._absence.note():
+        if self._outbox.timed_out and self._absence.note():
             self._discard()
             return
         try:

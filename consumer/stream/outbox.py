@@ -153,6 +153,11 @@ class Outbox:
         told = self._attempt
         return bool(told.rejected or told.too_large or told.invalid or told.refusals or told.forbidden)
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether the producer has given up a message of this attempt for its age."""
+        return any(error.code() == KafkaError._MSG_TIMED_OUT for error in self._attempt.refusals)
+
     def answer(self) -> Published | None:
         """What became of the attempt, as far as the broker has told; null if every message is acknowledged.
 
