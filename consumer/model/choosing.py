@@ -65,9 +65,12 @@ def _again(entry: kept.Kept, config: ModelConfig, copy: Int8Copy | None) -> Back
     """The chosen backend; without TensorFlow if it is OpenVINO's."""
     if entry.backend == "tensorflow":
         return Workshop(load_reference(config), copy).make(entry.backend, entry.precision)
-    if entry.precision == "int8" and copy is None:
+    if entry.precision != "int8":
+        converted = entry.converted()
+    elif copy is not None:
+        converted = copy.converted()
+    else:
         raise ModelError("it is of an int8 copy that is not there any more")
-    converted = copy.converted() if copy is not None and entry.precision == "int8" else entry.converted()
     compiled = entry.folder / kept.COMPILED
     may_keep = compiled.is_dir() or os.access(entry.folder, os.W_OK)  # a folder that is read only is read all the same
     return converted.backend(entry.precision, compiled if may_keep else None)

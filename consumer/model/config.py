@@ -169,6 +169,11 @@ class _Entry:
         return ModelError(f"{self.file}: {'.'.join(keys)} must be {expected}")
 
 
+def int8_folder(configuration: Path, model_path: Path) -> Path:
+    """Where the int8 copy of a model stands: beside its configuration file."""
+    return configuration.parent / f"{model_path.name}.int8"
+
+
 def _files(path: Path) -> list[Path]:
     return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
 
@@ -179,8 +184,8 @@ def _digest(path: Path, configuration: Path) -> str:
     Where the configuration stands in that directory itself, it is not the model's, nor is an int8 copy beside it.
     """
     digest = hashlib.sha256()
-    beside = configuration.parent / f"{path.name}.int8"
+    copy = int8_folder(configuration, path)
     for file in _files(path):
-        if file != configuration and beside not in file.parents:
+        if file != configuration and copy not in file.parents:
             digest.update(file.read_bytes())
     return digest.hexdigest()

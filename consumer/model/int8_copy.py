@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from consumer.errors import ModelError
-from consumer.model.config import ModelConfig
+from consumer.model.config import ModelConfig, int8_folder
 from consumer.model.heads import Pixels
 from consumer.model.openvino import Converted
 
@@ -39,7 +39,7 @@ FORMAT = 1
 
 def folder_of(config: ModelConfig) -> Path:
     """Where the copy of a model stands."""
-    return config.file.parent / f"{config.model_path.name}.int8"
+    return int8_folder(config.file, config.model_path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Orphans:
         config = clients.consumer_config(settings, instance)
         if not instance.stable or "cooperative" not in config.get("partition.assignment.strategy", ""):
             return None
-        make = partial(AdminClient, clients.common(settings, instance, "admin") | settings.kafka.for_admin())
+        make = partial(AdminClient, clients.admin_config(settings, instance))
         return cls(make, settings.kafka.group_id, settings.input_topic)
 
     def changed(self) -> None:

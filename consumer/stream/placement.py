@@ -116,7 +116,7 @@ class Placement:
             if partition in self._waiting or partition in self._stuck or partition in self._places:
                 return False  # it is read again, from what came first
             found = self._committed([partition])
-            if found is None or self._is_foreign(found[partition]):
+            if found is None or self.is_foreign(found[partition]):
                 self._waiting[partition] = offset
                 return False
             self._new.discard(partition)
@@ -159,7 +159,7 @@ class Placement:
         found = self._committed([*self._waiting, *self._stuck])
         if found is None:
             return
-        foreign = {partition for partition, one in found.items() if self._is_foreign(one)}
+        foreign = {partition for partition, one in found.items() if self.is_foreign(one)}
         if foreign and not self._is_this_topic_known():
             return
         until = self._clock() + ASK_S
@@ -254,7 +254,7 @@ class Placement:
             return None
         return {one.partition: one for one in found}
 
-    def _is_foreign(self, found: TopicPartition) -> bool:
+    def is_foreign(self, found: TopicPartition) -> bool:
         """Whether it was committed in another topic of this name."""
         return self._identity is not None and self._identity.is_foreign(found.metadata)
 

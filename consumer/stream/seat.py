@@ -58,7 +58,7 @@ class Seat:
         name = clients.consumer_config(settings, instance).get("group.instance.id")
         if name is None:
             return None
-        make = partial(AdminClient, clients.common(settings, instance, "admin") | settings.kafka.for_admin())
+        make = partial(AdminClient, clients.admin_config(settings, instance))
         return cls(make, settings.kafka.group_id, str(name))
 
     def is_taken(self, ours: Collection[str]) -> bool:

@@ -215,11 +215,8 @@ class Source:
             self._troubles.warning("committed", "the committed offsets could not be read: %s", error.args[0].str())
             return None
         self._troubles.over("committed")
-        return {one.partition: -1 if self._is_of_no_use(one) else one.offset for one in found}
-
-    def _is_of_no_use(self, found: TopicPartition) -> bool:
-        foreign = self._identity is not None and self._identity.is_foreign(found.metadata)
-        return foreign or bool(found.offset == OFFSET_INVALID)
+        none = {one.partition for one in found if one.offset == OFFSET_INVALID or self._placement.is_foreign(one)}
+        return {one.partition: -1 if one.partition in none else one.offset for one in found}
 
     def is_answered(self, timeout_s: float) -> bool:
         """Whether the group's coordinator answers this member now, whatever it says.

@@ -40,8 +40,9 @@ def main() -> int:
     report = Report()
     complete = False
     try:
-        report = Report.read(options.read) if options.read else report
-        if not options.read:
+        if options.read:
+            report = Report.read(options.read)
+        else:
             _measure(report, options, tell)
         complete = True
     except (BenchError, TooFewError, LocalKafkaError, OSError) as error:

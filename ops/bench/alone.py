@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops.bench.processes import ROOT, BenchError, tail
+from ops.bench.processes import BenchError, environment, tail
 
 
 class Alone:
@@ -71,11 +70,10 @@ def alone(folder: Path, *, port: int, model: Path, way: str, batch: int, seconds
     log = folder / "alone.log"
     command = [sys.executable, "-m", "ops.bench.parts", "again", "--seconds", str(seconds), "--port", str(port)]
     command += ["--model", str(model), "--only", way, "--batches", str(batch)]
-    environ = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     with (
         log.open("a") as complaints,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environ
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment()
         ) as process,
     ):
         try:

@@ -23,6 +23,11 @@ class BenchError(Exception):
     """A step cannot be done; the message says why and shows the end of the process's log."""
 
 
+def environment() -> dict[str, str]:
+    """Of every process that runs this project's code here."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
 @contextmanager
 def started(name: str, command: list[str], folder: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process with its output in ``folder/NAME.log``, ended with the block."""
@@ -30,7 +35,7 @@ def started(name: str, command: list[str], folder: Path, **environ: str) -> Iter
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *command],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"} | environ,
+            env=environment() | environ,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for us: we end them in order

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 from consumer.machine import usable_cores
@@ -148,8 +149,7 @@ class Report:
     def usual(self, rounds: Sequence[Run]) -> Run:
         """Of several runs of one system flat out, the one whose efficiency is their median, which knows them all."""
         reached = [self.efficiency(run) for run in rounds]
-        middle = sorted(range(len(rounds)), key=reached.__getitem__)[(len(rounds) - 1) // 2]
-        return replace(rounds[middle], rounds=reached)
+        return replace(rounds[reached.index(median_low(reached))], rounds=reached)
 
     def parts_ms(self, run: Run) -> dict[str, float]:
         """What cannot be spared of one event of this run: part → CPU in milliseconds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from ops.bench.alone import alone
 from ops.bench.callers import call
 from ops.bench.figures import Cost
 from ops.bench.image_server import url
-from ops.bench.processes import ROOT, BenchError
+from ops.bench.processes import BenchError, environment
 from ops.bench.report import DECODE, KAFKA, SIZE, Report, Run
 from ops.bench.systems import Running, Surroundings, old_api, plain_loop, service, surroundings
 from ops.bench.traffic import Seen, Traffic
@@ -180,8 +179,7 @@ class Suite:
     def _part(self, part: str, *options: str, of: str = "") -> dict[str, Cost]:
         self._tell(f"alone: {part} {of}".rstrip())
         command = [sys.executable, "-m", "ops.bench.parts", part, "--seconds", str(self._plan.part_seconds), *options]
-        environ = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
         if done.returncode:
             raise BenchError(f"measuring {part} alone failed:\n{done.stderr[-2000:]}")
         found = {name: Cost(**one) for name, one in json.loads(done.stdout.splitlines()[-1]).items()}

@@ -43,7 +43,7 @@ class Group(Still):
 
 
 class Slow(Scripted):
-    """Its start takes as long as it may, unless it is answered well."""
+    """Takes its time where something goes wrong: a start as long as it may, messages as long as the group's freeze."""
 
     def __init__(self, calls: list[str], script: dict[str, Any], group: Group) -> None:
         super().__init__(calls, script)
@@ -51,9 +51,12 @@ class Slow(Scripted):
 
     def produce(self, *_: Any, on_delivery: Any, **__: Any) -> None:
         self._call("produce")
-        self._group.now += self._group.freezes_s
-        refusals = self._script.get("delivery")
-        on_delivery(refusals.pop() if refusals else None, None)
+        refusal = None
+        if self._script.get("delivery"):
+            refusal = self._script["delivery"].pop()
+            self._group.now += self._group.freezes_s
+            self._group.freezes_s = 0.0
+        on_delivery(refusal, None)
 
     def init_transactions(self, timeout: float) -> None:
         try:
