@@ -14,6 +14,7 @@ from typing import Literal
 
 from consumer.breaker import GIVE_UP_S, PROBES_EACH
 from consumer.evidence import Evidence
+from consumer.places import REMEMBERED_S
 from consumer.suspicion import GOOD_FOR_DEADLINES, MOST_PATIENCE, RUN
 from tests.simulation.dice import Dice
 
@@ -93,7 +94,8 @@ class Outages:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One event's failure by an outage, as `Patience` saw it. ``window``: how often things had worked before."""
+    """One event's failure by an outage, as `Patience` saw it. ``window``: how often things had worked before, or were
+    forgotten."""
 
     cause: Literal["network", "model"]
     window: int
@@ -105,6 +107,7 @@ class Patience:
 
     The rule: once everything that was heard of lately fails, fewer than `RUN` failures become outcomes until
     something works again; twice as many each time that it was not the network, up to `MOST_PATIENCE` times.
+    Failures are counted anew where nothing was heard for as long as the breaker remembers (`REMEMBERED_S`).
     Not counted are events that failed as probes `PROBES_EACH` times, and a single host that was given up.
 
     Args:
@@ -120,6 +123,7 @@ class Patience:
         self._given_up: Counter[tuple[str, int]] = Counter()
         self._attempts: Counter[tuple[int, int, int]] = Counter()
         self._failing_since = math.inf
+        self._failed_at = -math.inf
         self._refuted = 0
 
     def worked_on(self, event: tuple[int, int, int], told: Evidence, now: float) -> Failure | None:
@@ -136,6 +140,9 @@ class Patience:
         if told.model is False:
             return Failure("model", self._windows["model"], excused=False)
         self._worked.pop(told.place, None)
+        if now - self._failed_at > REMEMBERED_S:
+            self._windows["network"] += 1
+        self._failed_at = now
         self._failing_since = min(self._failing_since, now)
         excused = (
             any(now - at <= self._good_for_s for at in self._worked.values())
