@@ -50,15 +50,15 @@ class Pace:
     def committed(self, quickest_s: float, now: float) -> None:
         """It is there; the quickest of its outcomes took so long from its arrival.
 
-        The pause is no shorter than what it took: for about so long the broker goes on ending it (its markers), and a
+        The pause is about as long as what it took: for so long the broker goes on ending it (its markers), and a
         transaction that begins meanwhile is told to try again.
         """
         self._failures = 0
         limits = self._limits
         self._most = min(limits.publish_outcomes, self._most + max(1, self._most // 8))
-        flood_s = max(limits.publish_pause_s, min(limits.publish_pause_late_s, LATER * quickest_s))
         pause_s = max(limits.publish_pause_each_s * self._outcomes, now - self._began)
-        self._next = now + min(pause_s, flood_s)
+        late_s = min(limits.publish_pause_late_s, LATER * quickest_s)
+        self._next = now + max(late_s, min(limits.publish_pause_s, pause_s))
 
     def failed(self, now: float) -> None:
         """It is not there, or nobody knows."""

@@ -49,6 +49,15 @@ def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(qui
     assert stream.pause_s(100.0) == pytest.approx(pause_s)
 
 
+def test_a_backlog_keeps_that_pause_however_few_its_outcomes_are() -> None:
+    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=0.01)
+    (only_one,) = work(stream, 0, now=100.0)
+    stream.finished(only_one, outcome())
+    stream.actions(110.0)
+    stream.published(COMMITTED, 110.0)
+    assert stream.pause_s(110.0) == pytest.approx(0.25)
+
+
 def test_nothing_pauses_the_last_publications() -> None:
     stream = core(publish_pause_s=0.5, publish_pause_each_s=1.0)
     first, _ = work(stream, 0, 1)
@@ -96,7 +105,7 @@ def test_what_does_not_get_through_in_time_is_sent_in_halves_and_then_in_slowly_
 
 
 def test_who_has_waited_longest_is_published_first_so_that_no_partition_is_left_out() -> None:
-    stream = core(publish_outcomes=2, publish_pause_s=0.0, publish_pause_each_s=0.0)
+    stream = core(publish_outcomes=2, publish_pause_s=0.0, publish_pause_late_s=0.0, publish_pause_each_s=0.0)
     for offset in range(6):
         stream.received([record(offset, 0)], float(offset))
     stream.received([record(0, 1)], 2.5)
