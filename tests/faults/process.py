@@ -45,7 +45,6 @@ class Process:
         self._port = 0
         self.started_at = 0.0
         """When it was started last, monotonic seconds."""
-        self.lives = 0
 
     @property
     def alive(self) -> bool:
@@ -70,7 +69,6 @@ class Process:
             )
         self._lifeline.hold(self._process)
         self.started_at = time.monotonic()
-        self.lives += 1
 
     def ready(self) -> bool:
         """Whether it says so now."""

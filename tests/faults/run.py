@@ -52,6 +52,7 @@ class Run:
     Attributes:
         measures: named times in seconds, which faults add to.
         down: instances that are down on purpose: nobody starts them but their fault.
+        fates_met: how often the first instance has killed itself at its point.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Run:
         self.asked = asked or StopRequest()
         self.measures: dict[str, list[float]] = defaultdict(list)
         self.down: set[Process] = set()
+        self.fates_met = 0
         self.group = f"faults-{uuid.uuid4().hex[:8]}"
         self.instances: list[Process] = []
         self._outlived: list[Process] = []
@@ -258,8 +260,10 @@ class Run:
 
     def ended(self, instance: Process, code: int) -> None:
         """Notes an instance's end, unless it ended as asked or by its fate."""
-        fated = bool(self.scenario.die_at) and instance is self.instances[0]
-        if code == 0 or (fated and code == -signal.SIGKILL):
+        if code == -signal.SIGKILL and self.scenario.die_at and instance is self.instances[0]:
+            self.fates_met += 1
+            return
+        if code == 0:
             return
         error = instance.last_error()
         self._last_words.append(f"{instance.name} ended with {code}: {error}")
