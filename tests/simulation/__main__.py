@@ -12,6 +12,8 @@ from tests.simulation.profiles import PROFILES
 
 SHOWN = 20
 """Failed histories that are shown one by one."""
+LINE_EVERY_S = 60.0
+"""How often it is told how far it is where nobody watches: a million take an hour or two."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,17 +58,20 @@ def _one(seed: int, choice: Choice, *, traced: bool) -> int:
 
 
 def _many(histories: int, first: int, workers: int, choice: Choice) -> int:
-    shown = 0
+    shown, told_s = 0, 0.0
+    terminal = sys.stdout.isatty()
 
     def tell(tally: Tally, seconds: float) -> None:
-        nonlocal shown
+        nonlocal shown, told_s
         for history in tally.failed[shown:SHOWN]:
-            print(f"\n{choice.command(history.seed)}\n  {'; '.join(history.violations[:3])}")
+            print(f"\n{choice.command(history.seed)}\n  {'; '.join(history.violations[:3])}", flush=True)
         shown = len(tally.failed)
         rate = tally.histories / max(seconds, 0.001)
         left = (histories - tally.histories) / max(rate, 0.001)
-        if sys.stdout.isatty() or tally.histories >= histories:
-            print(f"\r{_summary(tally)}; {rate:.0f} a second, {left:.0f} s left ", end="", flush=True)
+        if terminal or tally.histories >= histories or seconds - told_s >= LINE_EVERY_S:
+            told_s = seconds
+            line = f"{_summary(tally)}; {rate:.0f} a second, {left:.0f} s left "
+            print(f"\r{line}" if terminal else line, end="" if terminal else "\n", flush=True)
 
     tally = run(histories, workers, choice, first, tell)
     print()

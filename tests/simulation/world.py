@@ -95,6 +95,7 @@ class World:
             queued=dice.choose((1, 4, 16)),
             held_each=dice.choose((2, 5, 1000)),
             publish_outcomes=dice.choose((1, 3, 1000)),
+            publish_pause_late_s=0.05,  # a wait of 0.1 s and more counts as idle, and is drawn out
         )
         topics = {INPUT: self._partitions, OUTPUT: dice.choose((1, 2, 3)), DEAD_LETTERS: 1}
         self._broker = Broker(self._agenda, dice, topics, self._assignor, self._oracle)
