@@ -34,6 +34,9 @@ from consumer.stream.limits import Limits
 from consumer.stream.pace import Pace
 from consumer.stream.protocol import Action, Claim, Halt, Publish, Published, Resolve, Result, Submit
 
+GLANCE_S = 0.02
+"""How often it is looked whether a quick event has finished, while those wait that took long."""
+
 
 class StreamCore:
     """See the module's text. All times are monotonic seconds, passed in by the caller."""
@@ -223,12 +226,16 @@ class StreamCore:
 
     def due(self, now: float) -> float:
         """Seconds until `actions` may have something new without any news; infinite if it will not."""
-        waiting = self._unresolved or (self._publication is None and any(self._fronts()))
-        return self._pace.left_s(now) if waiting else math.inf
+        if self._unresolved:
+            return self._pace.left_s(now)
+        return self._wait_s(now) if self._publication is None and any(self._fronts()) else math.inf
 
     def pause_s(self, now: float) -> float:
-        """Seconds in which nothing is published, whatever finishes."""
-        return 0.0 if self._hurry() else self._pace.left_s(now)
+        """Seconds in which nothing is published, whatever finishes. While all that is finished took long, it is for
+        `GLANCE_S` at most: a quick one that finishes meanwhile does not wait for those."""
+        if self._hurry():
+            return 0.0
+        return self._pace.left_s(now) or min(GLANCE_S, self._wait_s(now))
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────────
 
@@ -292,13 +299,18 @@ class StreamCore:
                 return None
             self._asked = True
             return Resolve(tuple(self._publication.offsets))
-        if self._publication or self.pause_s(now):
-            return None
-        if not any(self._fronts()):
+        if self._publication or not any(self._fronts()) or self._wait_s(now):
             return None
         self._publication = self._gather()
         self._pace.began(len(self._publication.claims), now)
         return self._publication
+
+    def _wait_s(self, now: float) -> float:
+        """Seconds until what is finished is published."""
+        if self._hurry():
+            return 0.0
+        arrived = max((ledger.entries[0].arrived for ledger in self._fronts()), default=math.inf)
+        return max(self._pace.left_s(now), self._pace.late_s(arrived, now))
 
     def _hurry(self) -> bool:
         """Whether the pause between publications is waived: never after a failure."""
@@ -337,8 +349,7 @@ class StreamCore:
             ledger = self._ledgers.get(partition)
             if ledger is not None and ledger.tenure == tenures[partition]:
                 gone += ledger.release(offset)
-        quickest_s = min((now - entry.arrived for entry in gone), default=0.0)
-        self._pace.committed(quickest_s, now)
+        self._pace.committed(now)
         return gone
 
     def _settle(self) -> None:

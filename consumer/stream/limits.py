@@ -25,9 +25,8 @@ class Limits:
     """Least time from the end of one publication to the next under load: a flood is published in twenty transactions a
     second."""
     publish_pause_late_s: float = 0.25
-    """Where even the quickest events take long, a tenth of that is paused, up to this: a backlog is published in four
-    transactions a second, which is what keeps them below 3 % of two cores, however few its outcomes are (Xception gives
-    77 a second on two cores)."""
+    """Where all outcomes that wait took long, a tenth of what the last to come took is paused, up to this: a backlog is
+    published in four transactions a second, however few its outcomes are (Xception gives 77 a second on two cores)."""
     publish_pause_each_s: float = 0.01
     """The pause for each outcome of the one before, if that is less than `publish_pause_s`: those that come singly wait
     for next to nothing. A transaction costs service and broker some 10 ms of CPU, which is there where events are quick

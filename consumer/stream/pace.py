@@ -8,8 +8,8 @@ from consumer.stream.limits import Limits
 
 LONGEST_RETRY_PAUSE_S = 5.0
 LATER = 0.1
-"""How much later an outcome may come because of a pause: where even the quickest event takes two seconds, since it
-waits behind others, nobody sees 0.2 s more."""
+"""By how much later than it could an outcome may come because of a pause: nobody sees 0.2 s more of an event that took
+two seconds, since it waited behind others or its host is slow."""
 
 LONG_S = 2.0
 """A publication that failed sooner than that did not fail of its size: most take some 10 ms."""
@@ -27,6 +27,7 @@ class Pace:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._began = 0.0
+        self._committed = -math.inf
         self._next = -math.inf
         self._failures = 0
         self._most = limits.publish_outcomes
@@ -47,18 +48,18 @@ class Pace:
         self._began = now
         self._outcomes = outcomes
 
-    def committed(self, quickest_s: float, now: float) -> None:
-        """It is there; the quickest of its outcomes took so long from its arrival.
+    def committed(self, now: float) -> None:
+        """It is there.
 
-        The pause is about as long as what it took: for so long the broker goes on ending it (its markers), and a
-        transaction that begins meanwhile is told to try again.
+        The pause is as long as what it took, up to `Limits.publish_pause_s`: for about so long the broker goes on
+        ending it (its markers), and a transaction that begins meanwhile is told to try again.
         """
         self._failures = 0
         limits = self._limits
         self._most = min(limits.publish_outcomes, self._most + max(1, self._most // 8))
         pause_s = max(limits.publish_pause_each_s * self._outcomes, now - self._began)
-        late_s = min(limits.publish_pause_late_s, LATER * quickest_s)
-        self._next = now + max(late_s, min(limits.publish_pause_s, pause_s))
+        self._committed = now
+        self._next = now + min(limits.publish_pause_s, pause_s)
 
     def failed(self, now: float) -> None:
         """It is not there, or nobody knows."""
@@ -70,3 +71,11 @@ class Pace:
     def left_s(self, now: float) -> float:
         """Seconds until the pause is over."""
         return max(0.0, self._next - now)
+
+    def late_s(self, arrived: float, now: float) -> float:
+        """Seconds by which all outcomes may wait even longer, of which the last to come arrived then: until a tenth of
+        what it has taken has passed since the last commit, or `Limits.publish_pause_late_s`."""
+        if self._failures:
+            return 0.0
+        until = (self._committed - LATER * arrived) / (1 - LATER)  # where until - committed = LATER * (until - arrived)
+        return max(0.0, min(until, self._committed + self._limits.publish_pause_late_s) - now)

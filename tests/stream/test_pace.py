@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consumer.stream.core import GLANCE_S, StreamCore
 from consumer.stream.pace import LONG_S
 from consumer.stream.protocol import Publish, Published
 from tests.stream.cores import ABORTED, COMMITTED, UNKNOWN, core, only, publication, submitted, work
@@ -36,26 +37,43 @@ def test_outcomes_that_come_singly_wait_for_as_many_as_went_before_them_or_as_lo
     assert stream.pause_s(100 + took_s) == pytest.approx(pause_s)
 
 
-@pytest.mark.parametrize(("quickest_s", "pause_s"), [(0.3, 0.05), (0.5, 0.05), (1.0, 0.1), (2.0, 0.2), (60.0, 0.25)])
-def test_where_even_the_quickest_takes_long_a_pause_may_take_a_tenth_of_that(quickest_s: float, pause_s: float) -> None:
-    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=1.0)
-    early, late = record(0, 0), record(0, 1)
-    stream.received([early], 0.0)
-    stream.received([late], 100 - quickest_s)
-    for claim in submitted(stream.actions(99.9)):
+def late(took_s: float) -> StreamCore:
+    """At 100 one outcome of an event that took so long is committed, and that of a second one waits."""
+    stream = core(publish_outcomes=1, publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=0.01)
+    for claim in work(stream, 0, 1, now=100.0 - took_s):
         stream.finished(claim, outcome())
     stream.actions(100.0)
     stream.published(COMMITTED, 100.0)
-    assert stream.pause_s(100.0) == pytest.approx(pause_s)
+    return stream
 
 
-def test_a_backlog_keeps_that_pause_however_few_its_outcomes_are() -> None:
-    stream = core(publish_pause_s=0.05, publish_pause_late_s=0.25, publish_pause_each_s=0.01)
-    (only_one,) = work(stream, 0, now=100.0)
-    stream.finished(only_one, outcome())
-    stream.actions(110.0)
-    stream.published(COMMITTED, 110.0)
-    assert stream.pause_s(110.0) == pytest.approx(0.25)
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.05, 0.01), (0.9, 0.1), (1.8, 0.2), (60.0, 0.25)])
+def test_outcomes_that_all_took_long_wait_until_a_tenth_of_that_has_passed(took_s: float, pause_s: float) -> None:
+    stream = late(took_s)
+    assert stream.due(100.0) == pytest.approx(pause_s)
+    assert only(Publish, stream.actions(99.99 + pause_s)) == []
+    assert only(Publish, stream.actions(100.001 + pause_s)) != []
+
+
+def test_a_quick_event_waits_for_none_that_took_long() -> None:
+    stream = late(10.0)
+    assert stream.pause_s(100.015) == GLANCE_S  # so soon it is seen
+    (quick,) = work(stream, 0, partition=1, now=100.015)
+    stream.finished(quick, outcome())
+    assert stream.due(100.02) == 0.0
+    assert only(Publish, stream.actions(100.02)) != []
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_must_be_out_waits_for_nothing(leaves: bool) -> None:
+    stream = late(10.0)
+    assert stream.due(100.0) == 0.25
+    if leaves:
+        stream.revoking([0])
+    else:
+        stream.stop()
+    assert stream.due(100.0) == stream.pause_s(100.0) == 0.0
+    assert only(Publish, stream.actions(100.0)) != []
 
 
 def test_nothing_pauses_the_last_publications() -> None:
