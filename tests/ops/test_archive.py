@@ -2,58 +2,83 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ops.local_kafka import LocalKafka, archive, jars
+from ops.local_kafka import LocalKafka, LocalKafkaError, archive, jars
 
 
 class Recording:
     """Stands in for a broker that is started and stopped; writes ``content`` where Java would."""
 
-    def __init__(self, content: bytes | None) -> None:
+    def __init__(self, content: bytes | None = b"classes") -> None:
         self.content = content
         self.times = 0
 
     def __call__(self, options: Sequence[str]) -> None:
         self.times += 1
         (target,) = (one.partition("=")[2] for one in options if "ArchiveClassesAtExit" in one)
+        time.sleep(0.02)  # as long as somebody else would need to begin as well
         if self.content is not None:
             Path(target).write_bytes(self.content)
 
 
-def test_it_is_recorded_once_however_many_want_it(tmp_path: Path) -> None:
-    recording = Recording(b"classes")
+@pytest.fixture
+def java(tmp_path: Path) -> str:
+    program = tmp_path / "java"
+    program.write_bytes(b"17")
+    return str(program)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "jars"
+    made.mkdir()
+    (made / "kafka.jar").write_bytes(b"classes")
+    return made
+
+
+def test_it_is_recorded_once_however_many_want_it(java: str, folder: Path) -> None:
+    recording = Recording()
     with ThreadPoolExecutor(4) as threads:
-        given = list(threads.map(lambda _: archive.options("java", tmp_path, recording), range(4)))
+        given = list(threads.map(lambda _: archive.options(java, folder, recording), range(4)))
     assert recording.times == 1
-    (made,) = tmp_path.glob("*.jsa")
+    (made,) = folder.glob("*.jsa")
     assert all(one[0] == f"-XX:SharedArchiveFile={made}" for one in given)
 
 
-def test_another_java_has_its_own(tmp_path: Path) -> None:
-    recording = Recording(b"classes")
-    assert archive.options("java-17", tmp_path, recording) != archive.options("java-21", tmp_path, recording)
+@pytest.mark.parametrize("new", ["java", "jars/kafka.jar", "jars/more.jar"])
+def test_another_java_or_other_jars_have_their_own(java: str, folder: Path, new: str) -> None:
+    recording = Recording()
+    before = archive.options(java, folder, recording)
+    changed = folder.parent / new
+    changed.touch()
+    os.utime(changed, (1, 1))
+    assert archive.options(java, folder, recording) != before
     assert recording.times == 2
 
 
-def test_a_java_that_writes_none_is_asked_once_and_started_without(tmp_path: Path) -> None:
+def test_a_java_that_writes_none_is_asked_once_and_started_without(java: str, folder: Path) -> None:
     recording = Recording(None)
-    assert [archive.options("java", tmp_path, recording) for _ in range(2)] == [[], []]
+    assert [archive.options(java, folder, recording) for _ in range(2)] == [[], []]
     assert recording.times == 1
 
 
-def test_a_recording_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [LocalKafkaError("no broker"), OSError("no space left")])
+def test_a_recording_that_fails_stops_nobody_and_leaves_nothing_behind(
+    java: str, folder: Path, error: Exception
+) -> None:
     def fail(options: Sequence[str]) -> None:
-        raise OSError("no broker")
+        raise error
 
-    with pytest.raises(OSError, match="no broker"):
-        archive.options("java", tmp_path, fail)
-    assert [one.name for one in tmp_path.iterdir()] == ["classes.lock"]
+    assert archive.options(java, folder, fail) == []
+    assert sorted(one.name for one in folder.iterdir()) == ["classes.lock", "kafka.jar"]
 
 
 @pytest.mark.kafka
@@ -62,4 +87,4 @@ def test_a_recording_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_broker_has_its_classes_from_there() -> None:
     with LocalKafka() as kafka:
         (broker,) = kafka.pids
-        assert f"{jars.folder().resolve()}/classes-" in Path(f"/proc/{broker}/maps").read_text("ascii")
+        assert "/classes-" in Path(f"/proc/{broker}/maps").read_text("utf-8")

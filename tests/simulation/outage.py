@@ -107,7 +107,7 @@ class Patience:
 
     The rule: once everything that was heard of lately fails, fewer than `RUN` failures become outcomes until
     something works again; twice as many each time that it was not the network, up to `MOST_PATIENCE` times.
-    Failures are counted anew where nothing was heard for as long as the breaker remembers (`REMEMBERED_S`).
+    Failures are counted anew where nothing failed for as long as the breaker remembers (`REMEMBERED_S`).
     Not counted are events that failed as probes `PROBES_EACH` times, and a single host that was given up.
 
     Args:
@@ -140,9 +140,7 @@ class Patience:
         if told.model is False:
             return Failure("model", self._windows["model"], excused=False)
         self._worked.pop(told.place, None)
-        if now - self._failed_at > REMEMBERED_S:
-            self._windows["network"] += 1
-        self._failed_at = now
+        self._failed(now)
         self._failing_since = min(self._failing_since, now)
         excused = (
             any(now - at <= self._good_for_s for at in self._worked.values())
@@ -160,6 +158,7 @@ class Patience:
             self._refuted += 1
         else:
             self._worked.pop(host, None)
+            self._failed(now)
 
     def published(self, failure: Failure) -> None:
         """The failure is handed to a producer as the event's outcome."""
@@ -170,3 +169,8 @@ class Patience:
         patience = RUN * min(MOST_PATIENCE, 2**self._refuted) if failure.cause == "network" else RUN
         if self._given_up[place] >= patience:
             self._complain(f"given up: {self._given_up[place]} events in a row, for an outage of the {failure.cause}")
+
+    def _failed(self, now: float) -> None:
+        if now - self._failed_at > REMEMBERED_S:
+            self._windows["network"] += 1
+        self._failed_at = now
