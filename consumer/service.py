@@ -47,6 +47,7 @@ from consumer.model import Batcher, Model, load_model, tuned_batching
 from consumer.predictor import Predictor
 from consumer.settings import Settings
 from consumer.signals import StopRequest
+from consumer.standstill import Standstill
 from consumer.status import Status, status_of
 from consumer.stream import clients, preflight
 from consumer.stream.core import StreamCore
@@ -169,6 +170,7 @@ class Service:
             describe=worker.describe,
             ask=self._predictor.reach,
             joining=partial(self._join, joining, time.monotonic()),
+            stood_still_s=self._closing.enter_context(Standstill()).seconds,
         )
         garbage.leave_alone_what_is_here()
         self._closing.callback(garbage.look_at_everything)

@@ -106,6 +106,7 @@ class StreamLoop:
         now: seconds since the epoch.
         inbox: where finished work waits; a queue if null.
         joining: called right before the group is joined: before it, nobody minds how this process ends.
+        stood_still_s: for how long this process stood still since it was asked last.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class StreamLoop:
         now: Callable[[], float] = time.time,
         inbox: Inbox | None = None,
         joining: Callable[[], object] = lambda: None,
+        stood_still_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._core = core
         self._source = source
@@ -153,6 +155,7 @@ class StreamLoop:
         )
         self._finished: Inbox = SimpleQueue() if inbox is None else inbox
         self._joining = joining
+        self._stood_still_s = stood_still_s
         self._running: dict[Claim, Future[Outcome]] = {}
         self._stop = Event()
         self._stopped_at = 0.0
@@ -316,6 +319,8 @@ class StreamLoop:
         try:
             claim, future = self._finished.get(timeout=wait_s)
             while True:
+                if stood_s := self._stood_still_s():
+                    self._probing.stood_still(stood_s)
                 if self._running.pop(claim, None) is not None:  # else its partition was taken away
                     self._probing.finished(claim, future.result(), self._clock())
                     self._health.progressed()

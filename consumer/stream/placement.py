@@ -119,6 +119,9 @@ class Placement:
             if found is None or self.is_foreign(found[partition]):
                 self._waiting[partition] = offset
                 return False
+            if found[partition].offset > offset:  # a twin of this one's name has published it since librdkafka asked
+                self._places[partition] = found[partition].offset
+                return False
             self._new.discard(partition)
         self._places.pop(partition, None)  # what is read is begun already
         self._begun.pop(partition, None)
@@ -167,7 +170,8 @@ class Placement:
         stuck, self._stuck = self._stuck, {}
         if fresh := sorted(one for one in stuck if one not in self._next and found[one].offset < 0):
             self._tell_fresh(fresh)
-        places = waiting | {one: self._first_of_the_new(one, found[one].offset) for one in sorted(foreign)}
+        places = {one: max(offset, found[one].offset) for one, offset in waiting.items()}
+        places |= {one: self._first_of_the_new(one, found[one].offset) for one in sorted(foreign)}
         for partition, refused in stuck.items():
             if partition in foreign:
                 continue

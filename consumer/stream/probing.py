@@ -53,6 +53,7 @@ class Probing:
         self._questions = Questions(ask)
         self._doubtful: deque[tuple[float, Claim, Outcome]] = deque()  # in the order in which they are believed
         self._second: dict[Claim, bool] = {}  # who is worked on once more if it fails, and (false) who was
+        self._excused: set[Claim] = set()  # whose failure tells nothing, not even the breaker
         self._ending = False
         self._probes = 0  # since it opened
 
@@ -65,6 +66,11 @@ class Probing:
         """An event has been worked on: hands it to the core, now or later, as finished or to be done once more."""
         breaker = self._breaker
         told = outcome.evidence or NOTHING
+        if claim in self._excused:
+            self._excused.remove(claim)
+            if told.ours:
+                self._core.put_back(claim)
+                return
         before = breaker.cause, breaker.suspects, breaker.reached_at
         counts = breaker.finished(claim, told, now)
         if not counts:
@@ -79,6 +85,14 @@ class Probing:
             self._believe(claim, outcome)
         self._follow(*before, now, got_through=not told.ours)
 
+    def stood_still(self, seconds: float) -> None:
+        """This process stood still for so long. Deadlines passed meanwhile, and no host is to blame: what has begun is
+        worked on once more if it fails."""
+        in_flight = self._core.claims_in_flight()
+        what = f"{len(in_flight)} events in flight are worked on once more if they fail"
+        log.warning("this process stood still for %.1f s (stopped, or its machine was): %s", seconds, what)
+        self._excused.update(in_flight)
+
     def put_back(self, partitions: Collection[int]) -> None:
         """These partitions are taken away: what is doubted of them is left to their next owner."""
         staying = deque(one for one in self._doubtful if one[1].partition not in partitions)
@@ -87,6 +101,7 @@ class Probing:
                 self._core.put_back(claim)
         self._doubtful = staying
         self._second = {claim: due for claim, due in self._second.items() if claim.partition not in partitions}
+        self._excused = {claim for claim in self._excused if claim.partition not in partitions}
 
     def stop(self) -> None:
         """Leaves all that is doubted to the next owner, and whatever fails while the network is suspected."""

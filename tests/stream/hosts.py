@@ -36,6 +36,7 @@ class World:
 
     def __init__(self, events: Iterable[tuple[int, str]], in_flight: int = IN_FLIGHT, deadline_s: float = 10.0) -> None:
         self.now = 0.0
+        self._stood_s = 0.0
         self.takes_s: dict[str, float] = {}
         self.hangs = False
         self.questions: Counter[str] = Counter()
@@ -69,6 +70,7 @@ class World:
             clock=self.clock,
             now=self.clock,
             inbox=_Inbox(),
+            stood_still_s=self._stood_still_s,
         )
         self.loop._source.subscribe(self.loop)  # what `run` does first
         self.loop.assigned([0, 1])
@@ -92,6 +94,17 @@ class World:
                     answer.set_exception(FetchTimeout("nobody answers"))
             self.loop.tick()
             self.now += step_s
+
+    def freeze(self, seconds: float) -> None:
+        """The process stands still: of what is in flight one has its answer, and all others miss their deadline."""
+        self.now += seconds
+        self._stood_s = seconds
+        first, *others = self._working
+        self._working = [first, *((self.now, done, record, "fetch_timeout") for _, done, record, _ in others)]
+
+    def _stood_still_s(self) -> float:
+        stood_s, self._stood_s = self._stood_s, 0.0
+        return stood_s
 
     def outcomes(self, code: str | None) -> int:
         return sum(one[2] == code for one in self.published)

@@ -103,6 +103,19 @@ def test_nothing_is_read_before_it_is_known_to_which_topic_the_offset_belongs(ma
     assert stage.placement.arrived(0, begins_at, begins_at + 1)
 
 
+@pytest.mark.parametrize("mark", ["this", None])
+def test_what_was_published_since_librdkafka_asked_is_not_begun_again(mark: str | None) -> None:
+    """Found by seed 3104633 (zombies): a newer process of the same name had done so."""
+    stage = Stage()
+    stage.brokers.mark = mark
+    assert not stage.placement.arrived(0, 4998, 4999)
+    stage.brokers.mark = "this"
+    stage.now += AGAIN_S
+    stage.settle()
+    assert stage.brokers.begun == [(0, 5000)]
+    assert stage.placement.arrived(0, 5000, 5001)
+
+
 def test_a_turn_waits_for_one_answer_however_many_partitions_there_are() -> None:
     stage = Stage(2)
     for partition in (0, 1):

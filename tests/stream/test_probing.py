@@ -178,3 +178,23 @@ def test_a_model_that_answers_again_is_used_again() -> None:
     world.turn(31)
     assert not world.held
     assert world.outcomes(None) == 300
+
+
+def test_a_process_that_stood_still_blames_no_host_for_it() -> None:
+    world = World([(n % 2, "well") for n in range(300)])
+    world.takes_s = {"well": 0.5}
+    world.turn(0.2)
+    world.freeze(12.0)
+    world.turn(10)
+    assert (world.outcomes(None), world.outcomes("fetch_timeout")) == (300, 0)
+
+
+def test_a_dead_host_s_event_is_worked_on_once_more_after_that_and_then_believed() -> None:
+    world = World([(n % 2, "well") for n in range(40)] + [(0, "dead")])
+    world.takes_s = {"well": 0.5, "dead": 10.0}
+    world.down = {"dead"}
+    world.turn(0.2)
+    world.freeze(12.0)
+    world.turn(30)
+    assert (world.outcomes(None), world.outcomes("fetch_timeout")) == (40, 1)
+    assert world.asked["dead"] == 2
