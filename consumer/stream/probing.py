@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Collection
 
 from consumer.breaker import DOUBT_S, Breaker, Cause
-from consumer.errors import FatalError
+from consumer.errors import FatalError, FetchTimeout
 from consumer.evidence import Evidence
 from consumer.failures import RecentFailures
 from consumer.health import Health
@@ -68,7 +68,7 @@ class Probing:
         told = outcome.evidence or NOTHING
         if claim in self._excused:
             self._excused.remove(claim)
-            if told.ours:
+            if told.ours or told.code == FetchTimeout.code:  # the deadline may have passed in its decoder
                 self._core.put_back(claim)
                 return
         before = breaker.cause, breaker.suspects, breaker.reached_at
