@@ -18,7 +18,7 @@ STOOD_STILL_S: Final = 2.0
 
 
 class Standstill:
-    """A context manager around the thread that wakes. `seconds` may be asked from one other thread.
+    """A context manager around the thread that wakes. Thread-safe.
 
     Args:
         clock: monotonic seconds.
@@ -41,16 +41,20 @@ class Standstill:
     def beat(self) -> None:
         """The process runs."""
         with self._lock:
-            now = self._clock()
-            if now - self._beat_at > STOOD_STILL_S:
-                self._stood_s += now - self._beat_at
-            self._beat_at = now
+            self._note()
 
     def seconds(self) -> float:
         """For how long it stood still since this was asked last; 0 if it did not."""
-        self.beat()  # whoever asks may have woken before the thread
-        stood_s, self._stood_s = self._stood_s, 0.0
-        return stood_s
+        with self._lock:
+            self._note()  # whoever asks may have woken before the thread
+            stood_s, self._stood_s = self._stood_s, 0.0
+            return stood_s
+
+    def _note(self) -> None:
+        now = self._clock()
+        if now - self._beat_at > STOOD_STILL_S:
+            self._stood_s += now - self._beat_at
+        self._beat_at = now
 
     def _run(self) -> None:
         while not self._over.wait(BEAT_S):
